@@ -1,0 +1,25 @@
+//! Feature coding for machines: compresses the feature tensors of split neural networks, frame by frame.
+//!
+//! The chain, downwards in an [`Encoder`] and upwards in a [`Decoder`]:
+//! tensors → statistics → reduction → inner codec → bitstream. Nothing here knows GStreamer.
+//! The bytes are specified in docs/bitstream.md, the words in docs/terminology.md.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+pub mod bitstream;
+pub mod decoder;
+pub mod encoder;
+mod error;
+mod limits;
+pub mod reduction;
+pub mod statistics;
+pub mod tensor;
+
+pub use bitstream::{Sequence, StreamFormat};
+pub use decoder::{Decoded, DecodedFrame, Decoder, DecoderConfig};
+pub use encoder::{EncodedFrame, Encoder, EncoderConfig, FrameKind, FrameRequest, RateControl};
+pub use error::{Error, ErrorKind, Result};
+pub use limits::Limits;
+pub use reduction::{Transform, TransformId};
+pub use statistics::{FrameStatistics, MeanStd, StatisticsMode};
+pub use tensor::{ChannelOrder, Dtype, Layer, Layout, Shape, TensorMut, TensorRef};

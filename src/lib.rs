@@ -1,0 +1,1 @@
+//! GStreamer elements for Feature Coding for Machines.
