@@ -132,9 +132,16 @@ impl Grid {
     }
 
     /// Gathers the vectors of the positions of block `block` into `panel` (`[dimension][LANES]`), `offset[d]` subtracted
-    /// from each. `layers` are the dense values of every layer. Lanes past the last position are left alone.
-    pub fn gather(&self, layers: &[&[f32]], offset: Option<&[f32]>, block: usize, panel: &mut [f32]) {
-        for (cells, values) in self.layers.iter().zip(layers) {
+    /// from each. `layer(n)` are the dense values of layer `n`. Lanes past the last position are left alone.
+    pub fn gather<'a>(
+        &self,
+        layer: impl Fn(usize) -> &'a [f32],
+        offset: Option<&[f32]>,
+        block: usize,
+        panel: &mut [f32],
+    ) {
+        for (n, cells) in self.layers.iter().enumerate() {
+            let values = layer(n);
             let part = cells.offset..cells.offset + cells.dimension();
             let offset = offset.map(|o| &o[part.clone()]);
             let panel = &mut panel[part.start * LANES..part.end * LANES];
@@ -173,9 +180,6 @@ impl Grid {
         }
     }
 
-    /// Calls `visit(d, y, x, start, step)` for every run of values of layer `n` that lies along a row of one channel in one grid
-    /// row, in memory order of the cells.
-    ///
     /// Writes layer `n` from vectors by position: `out = base[d] + scale * vectors[position * row + d]`.
     /// `row` is the distance of neighbouring positions in `vectors`. Padding is dropped.
     pub fn scatter<T: Copy>(
