@@ -98,12 +98,7 @@ impl StreamReader {
                     let start = self.used;
                     self.used += len;
                     self.synced = true;
-                    return Ok(Some(Item::AccessUnit {
-                        bytes: &self.buffer[start..start + len],
-                        kind,
-                        number,
-                        offset,
-                    }));
+                    return Ok(Some(Item::AccessUnit { bytes: &self.buffer[start..start + len], number, offset }));
                 }
                 Scan::EndOfStream { len } => {
                     if damage > 0 {
