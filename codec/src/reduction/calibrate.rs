@@ -125,9 +125,8 @@ impl Calibrator {
     /// `InvalidInput` as [`crate::Encoder::encode`]; nothing of the frame was added then.
     pub fn add(&mut self, tensors: &[TensorRef<'_>]) -> Result<()> {
         self.read(tensors)?;
-        let layers: Vec<&[f32]> = self.values.iter().map(Vec::as_slice).collect();
         for block in 0..self.grid.blocks() {
-            self.grid.gather(&layers, None, block, &mut self.panel);
+            self.grid.gather(|n| &self.values[n], None, block, &mut self.panel);
             let lanes = (self.grid.positions() - block * LANES).min(LANES);
             let taken = lanes.min(BATCH - self.filled);
             copy_lanes(&self.panel, 0, taken, &mut self.batch, self.filled);
@@ -289,6 +288,7 @@ fn decompose(matrix: Mat<f64>) -> Result<(Mat<f64>, Vec<f64>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reduction::grid::Refined;
     use crate::tensor::{Dtype, Layer, Shape};
     use half::f16;
 
@@ -357,7 +357,8 @@ mod tests {
     fn add(calibrator: &mut Calibrator, vectors: &[f32]) -> Result<()> {
         let mut layers: Vec<Vec<f32>> = vec![vec![0.0; 4 * 16 * 24], vec![0.0; 8 * 8 * 12]];
         for (n, out) in layers.iter_mut().enumerate() {
-            calibrator.grid.scatter(n, vectors, D, &[0.0; D], 1.0, out, |v| v);
+            let source = Refined { vectors, row: D, base: &[0.0; D], scale: 1.0 };
+            calibrator.grid.scatter(n, source, out, |v| v);
         }
         let tensors: Vec<TensorRef<'_>> = layers.iter().map(|l| TensorRef::F32(l)).collect();
         calibrator.add(&tensors)
