@@ -185,7 +185,8 @@ impl Encoder {
         check(&config)?;
         limits::check("number of values in a frame", layout.elements(), config.limits.max_elements)?;
         let grid = Grid::new(&layout, &config.limits)?;
-        let components = forward::check(&layout, &grid, config.transform.as_deref(), config.components)?;
+        let components =
+            forward::check(&layout, &grid, config.transform.as_deref(), config.components, &config.limits)?;
         limits::check("number of components", components as u64, u64::from(config.limits.max_components))?;
         let pool = thread_pool(config.threads)?;
         let (height, width, positions) = (grid.height, grid.width, grid.positions());

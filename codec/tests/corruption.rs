@@ -41,7 +41,13 @@ fn decode_any(decoder: &mut Decoder, unit: &[u8]) -> Option<ErrorKind> {
 
 /// Decodes the period of frame `n` of `stream` with `damaged` in its place, and then the next period (of the stream
 /// taken as a ring), which must be exact. Returns what became of the damaged unit.
-fn play(decoder: &mut Decoder, stream: &Stream, n: usize, damaged: &[u8], what: &dyn Fn() -> String) -> Option<ErrorKind> {
+fn play(
+    decoder: &mut Decoder,
+    stream: &Stream,
+    n: usize,
+    damaged: &[u8],
+    what: &dyn Fn() -> String,
+) -> Option<ErrorKind> {
     let first = n / PERIOD * PERIOD;
     for t in first..n {
         expect_exact(decoder, &stream.units[t], &stream.reconstructions[t], what);
@@ -162,8 +168,7 @@ fn missing_doubled_and_swapped_units_are_errors() {
     assert_eq!(error, Some(ErrorKind::InsufficientData));
     // Supplementary units may stand anywhere before the frame and change nothing.
     let extra = RawUnit::new(SUPPLEMENTARY, false, 7, b"anything");
-    let units =
-        [extra.clone(), sequence.clone(), extra.clone(), extra.clone(), picture.clone(), extra, coded.clone()];
+    let units = [extra.clone(), sequence.clone(), extra.clone(), extra.clone(), picture.clone(), extra, coded.clone()];
     expect_exact(&mut decoder, &join(true, &units), &stream.reconstructions[0], &|| "supplementary".into());
 }
 

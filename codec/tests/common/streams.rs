@@ -38,10 +38,8 @@ pub fn tight_limits() -> Limits {
 
 /// A transform with a random orthonormal basis of `components` vectors for `layout`, whose cells are `cells`.
 pub fn transform(cells: &[(u32, u16, u16, bool)], components: usize, seed: u64) -> Arc<Transform> {
-    let cells: Vec<CellShape> = cells
-        .iter()
-        .map(|&(channels, rows, cols, laid_out)| CellShape { channels, rows, cols, laid_out })
-        .collect();
+    let cells: Vec<CellShape> =
+        cells.iter().map(|&(channels, rows, cols, laid_out)| CellShape { channels, rows, cols, laid_out }).collect();
     let d: usize = cells.iter().map(|c| c.channels as usize * usize::from(c.rows) * usize::from(c.cols)).sum();
     let mut random = Random(seed);
     let mut basis: Vec<Vec<f32>> = Vec::new();
