@@ -512,12 +512,7 @@ impl Encoder {
         let mut bits = Writer::new(&mut self.frame);
         self.coder.code(&mut bits, &mut self.levels, random_access)?;
         bits.finish();
-        limits::check(
-            "number of bytes in an access unit",
-            self.frame.len() as u64,
-            self.config.limits.max_access_unit,
-        )?;
-
+        let start = out.len();
         let mut statistics_bytes = 0;
         if random_access {
             if self.config.format == StreamFormat::ByteStream {
@@ -536,6 +531,9 @@ impl Encoder {
         }
         let unit_type = if random_access { UnitType::RandomAccessFrame } else { UnitType::PredictedFrame };
         unit::write(out, UnitHeader { unit_type, last: true, nibble }, &self.frame);
+        let bytes = (out.len() - start) as u64;
+        limits::check("number of bytes in an access unit", bytes, self.config.limits.max_access_unit)
+            .inspect_err(|_| out.truncate(start))?;
         Ok(statistics_bytes)
     }
 }
