@@ -8,7 +8,6 @@ use crate::bitstream::{InnerCodec, Reduction, Sequence, StreamFormat};
 use crate::error::{Error, Result};
 use crate::inner::native::planes::{Levels, PlaneCoder};
 use crate::inner::native::range_coder::Writer;
-use crate::kernels::moments::Moments;
 use crate::limits::{self, Limits};
 use crate::quantiser::{self, QP_MAX, Quantiser};
 use crate::rate_control::RateController;
@@ -277,9 +276,7 @@ impl Encoder {
         times.statistics = clock.lap();
         self.reduce(tensors, &mut times, &mut clock);
 
-        let mut moments = Moments::new(0.0);
-        moments.add(&self.planes);
-        self.measured.fused = MeanStd::from(&moments);
+        self.measured.fused = MeanStd::from(&statistics::measure_planes(&mut self.planes));
         let kind = self.choose_kind(request);
         let random_access = kind == FrameKind::RandomAccess;
         let mut refresh = random_access || self.refresh_is_due();
@@ -391,7 +388,7 @@ impl Encoder {
             };
             let moments = statistics::measure(n, &self.sequence.layout.layers()[n].name, values)?;
             self.measured.layers[n] = MeanStd::from(&moments);
-            self.peaks[n] = (f64::from(moments.max) - moments.mean()).max(0.0) as f32;
+            self.peaks[n] = (f64::from(moments.max) - moments.mean()).clamp(0.0, f64::from(f32::MAX)) as f32;
         }
         Ok(())
     }
@@ -463,9 +460,11 @@ impl Encoder {
     /// Takes the measured statistics as those to be signalled.
     fn update_signalled(&mut self, random_access: bool) {
         let mode = self.config.statistics;
-        let pair = |m: MeanStd| Pair { mean: m.mean as f32, std_dev: m.std_dev as f32 };
-        let narrow =
-            |m: MeanStd| Pair { mean: bf16::from_f64(m.mean).to_f32(), std_dev: bf16::from_f64(m.std_dev).to_f32() };
+        // A stream holds finite statistics only, whatever finite values the features have.
+        let wide = |v: f64| v.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
+        let pair = |m: MeanStd| Pair { mean: wide(m.mean), std_dev: wide(m.std_dev) };
+        let short = |v: f64| bf16::from_f64(v.clamp(bf16::MIN.to_f64(), bf16::MAX.to_f64())).to_f32();
+        let narrow = |m: MeanStd| Pair { mean: short(m.mean), std_dev: short(m.std_dev) };
         let derived = quantiser::reference_scale(statistics::aggregate(&self.measured.layers).std_dev);
         let s = &mut self.signalled;
         s.layers.clear();
