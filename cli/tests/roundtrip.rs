@@ -22,7 +22,7 @@ fn npz_round_trip_keeps_names_order_shapes_and_types() -> Result<()> {
     let place = Place::new()?;
     let original = features(10);
     write_npz(&place.path("a.npz"), &original, Stored)?;
-    place.run("encode a.npz -o a.fcm --qp 4")?.ok()?;
+    place.run("encode a.npz -o a.fcm --qp 0 --stats-period 1")?.ok()?;
     place.run("decode a.fcm -o b.npz")?.ok()?;
     let decoded = read_npz(&place.path("b.npz"))?;
     assert_eq!(decoded.len(), 3);
@@ -31,7 +31,7 @@ fn npz_round_trip_keeps_names_order_shapes_and_types() -> Result<()> {
         let (x, y) = (a.values(), b.values());
         let (difference, energy) =
             x.iter().zip(&y).fold((0.0, 0.0), |(d, e), (x, y)| (d + (x - y) * (x - y), e + x * x));
-        assert!(difference / energy < 0.01, "{} has the nmse {}", a.name, difference / energy);
+        assert!(difference / energy < 0.02, "{} has the nmse {}", a.name, difference / energy);
     }
     Ok(())
 }
@@ -228,8 +228,8 @@ fn bitrate_is_lower_when_less_is_asked() -> Result<()> {
     let place = Place::new()?;
     write_npz(&place.path("a.npz"), &features(60), Stored)?;
     let at = |kbit: u32| number(&place.json(&format!("encode a.npz -o a.fcm --bitrate {kbit}"))?["kbit_per_second"]);
-    let (low, high) = (at(60)?, at(200)?);
-    assert!(low < high && (30.0..120.0).contains(&low), "60 kbit/s gave {low}, 200 gave {high}");
+    let (low, high) = (at(12)?, at(36)?);
+    assert!((6.0..20.0).contains(&low) && (20.0..50.0).contains(&high), "12 kbit/s gave {low}, 36 gave {high}");
     Ok(())
 }
 
