@@ -1,9 +1,7 @@
 //! Input that is wrong: named errors, exit status, nothing half-written.
 
-mod common;
-
+use crate::common::{Npy, Place, features, read_npz, values, write_npz};
 use anyhow::{Context, Result};
-use common::{Npy, Place, features, read_npz, values, write_npz};
 use serde_json::Value;
 use std::fs;
 use zip::CompressionMethod::Stored;
@@ -171,8 +169,11 @@ fn failed_run_leaves_the_old_file() -> Result<()> {
     Ok(())
 }
 
-/// A stream of 12 frames, random access every 4, with what `info` says of its frames.
-fn stream(place: &Place) -> Result<(Vec<u8>, Vec<(usize, usize)>)> {
+/// Place of the first byte and number of bytes of an access unit.
+type Extent = (usize, usize);
+
+/// A stream of 12 frames, random access every 4, with the places that `info` gives of its frames.
+fn stream(place: &Place) -> Result<(Vec<u8>, Vec<Extent>)> {
     write_npz(&place.path("a.npz"), &features(12), Stored)?;
     place.run("encode a.npz -o a.fcm --key-int-max 4 --qp 20")?.ok()?;
     place.run("decode a.fcm -o whole.npz")?.ok()?;

@@ -1,9 +1,7 @@
 //! Features through the command and back: files, reports, and what they promise.
 
-mod common;
-
+use crate::common::{Npy, Place, features, read_npz, values, write_npz};
 use anyhow::{Context, Result};
-use common::{Npy, Place, features, read_npz, values, write_npz};
 use serde_json::Value;
 use std::fs;
 use std::process::Command;
