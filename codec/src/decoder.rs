@@ -79,6 +79,8 @@ pub struct DecodedFrame<'a> {
 /// Everything that depends on the sequence.
 struct Stream {
     sequence: Sequence,
+    /// The sequence parameter set as it came.
+    payload: Vec<u8>,
     inverse: Inverse,
     coder: PlaneCoder,
     levels: Levels,
@@ -165,10 +167,11 @@ impl Decoder {
 
     /// Makes the state for the sequence in `payload`, unless it is the one at hand.
     fn start(&mut self, payload: &[u8]) -> Result<()> {
-        let sequence = Sequence::parse(payload, &self.config.limits)?;
-        if self.stream.as_ref().is_some_and(|s| s.sequence == sequence) {
+        // Every random access point repeats the same bytes: those need no parsing, which takes memory.
+        if self.stream.as_ref().is_some_and(|s| s.payload == payload) {
             return Ok(());
         }
+        let sequence = Sequence::parse(payload, &self.config.limits)?;
         let same_layout = self.stream.as_ref().is_some_and(|s| s.sequence.layout == sequence.layout);
         let transform = match sequence.reduction {
             Reduction::Dct => None,
@@ -177,7 +180,7 @@ impl Decoder {
         // The old state goes first: two of the largest size need not fit into memory together.
         self.layout_changed |= !same_layout;
         self.stream = None;
-        self.stream = Some(Box::new(Stream::new(sequence, transform, &self.config.limits)?));
+        self.stream = Some(Box::new(Stream::new(sequence, payload.to_vec(), transform, &self.config.limits)?));
         Ok(())
     }
 
@@ -192,7 +195,7 @@ impl Decoder {
 }
 
 impl Stream {
-    fn new(sequence: Sequence, transform: Option<Arc<Transform>>, limits: &Limits) -> Result<Self> {
+    fn new(sequence: Sequence, payload: Vec<u8>, transform: Option<Arc<Transform>>, limits: &Limits) -> Result<Self> {
         let grid = Grid::new(&sequence.layout, limits)?;
         let components =
             forward::check(&sequence.layout, &grid, transform.as_deref(), Some(sequence.components), limits)
@@ -220,6 +223,7 @@ impl Stream {
             inverse: Inverse::new(grid, transform, components),
             wide: vec![0.0; widest],
             sequence,
+            payload,
         })
     }
 
@@ -367,8 +371,9 @@ impl Stream {
             }
             (dtype, out) => {
                 return Err(Error::input(format!(
-                    "{} values to write layer {n} to, it has {} of {dtype:?}",
+                    "{} values of {:?} to write layer {n} to, it has {} of {dtype:?}",
                     out.len(),
+                    out.dtype(),
                     layer.shape.elements()
                 )));
             }
