@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use fcm_codec::bitstream::Reduction;
-use fcm_codec::bitstream::stream::{self, Inspector, Scan};
+use fcm_codec::bitstream::stream::{self, Inspector, MARKER, Scan};
 use fcm_codec::{FrameKind, Limits, Sequence, StreamFormat};
 use gst::glib;
 use gst::prelude::*;
@@ -21,6 +21,11 @@ static CAT: LazyLock<gst::DebugCategory> =
 
 /// Frame numbers of the bitstream count modulo this.
 const NUMBERS: u32 = 64;
+/// Bytes after which the parser looks again at an access unit that goes on, if its length says more; then at every
+/// doubling.
+const LOOK_AGAIN: usize = 4096;
+/// Resync markers that are tried each time: data full of false ones must not cost time without end.
+const MARKERS_TRIED: usize = 4;
 
 /// What the user wishes.
 #[derive(Debug, Clone)]
@@ -53,7 +58,6 @@ struct Upstream {
     aligned: bool,
     framerate: Option<(u32, u32)>,
     original_caps: Option<gst::Caps>,
-    codec_data: Option<Vec<u8>>,
 }
 
 /// Where the parser stands in the stream.
@@ -61,6 +65,8 @@ struct State {
     limits: Limits,
     upstream: Upstream,
     inspector: Inspector,
+    /// The parameter sets that the inspector read last, for `codec_data`.
+    header: Option<Vec<u8>>,
     /// Whether the next byte follows a whole access unit.
     synced: bool,
     /// Number of the last access unit, if nothing but damage lies between it and the next one.
@@ -82,6 +88,7 @@ impl State {
         Self {
             inspector: Inspector::new(limits.clone()),
             limits,
+            header: None,
             upstream: Upstream::default(),
             synced: false,
             last_number: None,
@@ -105,7 +112,8 @@ impl State {
     fn examine(&mut self, bytes: &[u8], at_end: bool) -> Verdict {
         // A packetized stream has nothing to find the next access unit by but the edge of the buffer.
         let whole_buffer = self.upstream.aligned && self.upstream.format == StreamFormat::Packetized;
-        match stream::scan(bytes, self.upstream.format, self.synced, at_end, &self.limits) {
+        let scanned = stream::scan(bytes, self.upstream.format, self.synced, at_end, &self.limits);
+        match scanned {
             Scan::AccessUnit { len, kind, number } => self.found(&bytes[..len], kind, number),
             Scan::EndOfStream { len } => {
                 // What follows is another stream, its numbers begin anew.
@@ -113,18 +121,37 @@ impl State {
                 self.last_number = None;
                 Verdict::EndOfStream { len }
             }
-            Scan::NeedMore { at_least } if !at_end => Verdict::NeedMore { at_least },
-            Scan::NeedMore { .. } => self.lost(bytes.len(), None),
-            Scan::Skip { len } if !whole_buffer => self.lost(len, None),
-            Scan::Skip { .. } => self.lost(bytes.len(), None),
+            Scan::NeedMore { at_least } if !at_end => match self.later_unit(bytes) {
+                Some(len) => self.lost(len, None),
+                None => Verdict::NeedMore { at_least: at_least.min(LOOK_AGAIN.max(2 * bytes.len())) },
+            },
+            Scan::Skip { len } if !whole_buffer => self.lost(len.min(bytes.len()), None),
+            Scan::NeedMore { .. } | Scan::Skip { .. } => self.lost(bytes.len(), None),
         }
     }
 
+    /// Where a whole random access unit begins among bytes that seem to belong to an unfinished access unit: damage to
+    /// a length could otherwise claim all that comes in the next minutes of a slow stream.
+    fn later_unit(&self, bytes: &[u8]) -> Option<usize> {
+        if self.upstream.format != StreamFormat::ByteStream {
+            return None;
+        }
+        let markers = bytes.windows(MARKER.len()).enumerate().skip(1).filter(|(_, window)| *window == MARKER);
+        markers.map(|(at, _)| at).take(MARKERS_TRIED).find(|at| {
+            let scanned = stream::scan(&bytes[*at..], self.upstream.format, false, false, &self.limits);
+            matches!(scanned, Scan::AccessUnit { .. })
+        })
+    }
+
+    /// Takes a whole access unit.
     fn found(&mut self, unit: &[u8], kind: FrameKind, number: u32) -> Verdict {
-        if kind == FrameKind::RandomAccess
-            && let Err(err) = self.inspector.inspect(unit)
-        {
-            return self.lost(unit.len(), Some(err));
+        if kind == FrameKind::RandomAccess {
+            if let Err(err) = self.inspector.inspect(unit) {
+                return self.lost(unit.len(), Some(err));
+            }
+            if self.announced.as_ref().map(|(sequence, _)| sequence) != self.inspector.sequence() {
+                self.header = Some(parameter_sets(unit, &self.limits).to_vec());
+            }
         }
         let missing = match self.last_number {
             Some(last) if self.dropped > 0 => (number + 2 * NUMBERS - last - 1) % NUMBERS,
@@ -136,6 +163,7 @@ impl State {
         Verdict::AccessUnit(AccessUnit { len: unit.len(), kind, missing, after_loss })
     }
 
+    /// Gives up `len` bytes, and what can no longer be decoded without them.
     fn lost(&mut self, len: usize, reason: Option<fcm_codec::Error>) -> Verdict {
         let lost_sync = std::mem::take(&mut self.synced) || reason.is_some();
         self.dropped += len as u64;
@@ -177,7 +205,7 @@ impl State {
                 Reduction::Dct => None,
                 Reduction::Klt(id) => Some(id),
             },
-            codec_data: self.upstream.codec_data.clone(),
+            codec_data: self.header.clone(),
             original: Some(self.upstream.original_caps.clone().unwrap_or_else(|| {
                 caps::raw_caps(&RawCaps {
                     format: TensorFormat::Static,
@@ -187,6 +215,18 @@ impl State {
             })),
         }
     }
+}
+
+/// The sequence parameter set that a random access unit begins with: its shortest prefix that can be read as one.
+fn parameter_sets<'a>(unit: &'a [u8], limits: &Limits) -> &'a [u8] {
+    let unit = unit.strip_prefix(&MARKER).unwrap_or(unit);
+    let complete = |len: usize| Inspector::new(limits.clone()).read_header(&unit[..len]).is_ok();
+    let (mut short, mut enough) = (0, unit.len());
+    while enough - short > 1 {
+        let middle = short + (enough - short) / 2;
+        if complete(middle) { enough = middle } else { short = middle }
+    }
+    &unit[..enough]
 }
 
 /// What lies at the start of the bytes at hand.
@@ -371,11 +411,9 @@ impl BaseParseImpl for FcmParse {
                 _ => None,
             },
             original_caps: structure.get::<gst::Caps>("original-caps").ok(),
-            codec_data: structure
-                .get::<gst::Buffer>("codec_data")
-                .ok()
-                .and_then(|data| data.map_readable().ok().map(|map| map.to_vec())),
         };
+        let codec_data = structure.get::<gst::Buffer>("codec_data").ok();
+        let codec_data = codec_data.and_then(|data| data.map_readable().ok().map(|map| map.to_vec()));
         gst::debug!(CAT, imp = self, "upstream: {upstream:?}");
 
         let announce = {
@@ -387,12 +425,14 @@ impl BaseParseImpl for FcmParse {
             state.upstream = upstream;
             // The caps downstream may have to change with these.
             state.announced = None;
-            match state.upstream.codec_data.as_deref().map(|data| state.inspector.read_header(data).map(|_| ())) {
-                Some(Ok(())) => true,
+            match codec_data.as_deref().map(|data| state.inspector.read_header(data).map(|_| ())) {
+                Some(Ok(())) => {
+                    state.header = codec_data;
+                    true
+                }
                 // Every random access unit has the parameter sets too, so nothing is lost yet.
                 Some(Err(err)) => {
                     gst::warning!(CAT, imp = self, "ignoring the codec_data: {err}");
-                    state.upstream.codec_data = None;
                     false
                 }
                 None => false,
@@ -477,7 +517,14 @@ impl BaseParseImpl for FcmParse {
             }
             state.clock = buffer.pts().map(|pts| pts + duration);
         }
-        self.parent_pre_push_frame(frame)
+        // The base class drops what lies before the segment unless it is video. Here too the frames from the random
+        // access point to the start of the segment are needed to decode what follows; the sink drops what comes of them.
+        let segment = self.obj().segment();
+        let start = segment.downcast_ref::<gst::ClockTime>().and_then(|segment| segment.start());
+        if frame.buffer().and_then(|buffer| buffer.pts()) >= start {
+            frame.set_flags(BaseParseFrameFlags::CLIP);
+        }
+        Ok(gst::FlowSuccess::Ok)
     }
 
     fn sink_event(&self, event: gst::Event) -> bool {
@@ -564,7 +611,7 @@ impl FcmParse {
 
         // One access unit is one memory; without conversion that of the input, if it already is one.
         if from != to || buffer.n_memory() > 1 {
-            let mut bytes = Vec::with_capacity(unit.len + stream::MARKER.len());
+            let mut bytes = Vec::with_capacity(unit.len + MARKER.len());
             {
                 let map = buffer.map_readable().map_err(|_| gst::FlowError::Error)?;
                 if from == to {
