@@ -153,11 +153,13 @@ impl State {
                 self.header = Some(parameter_sets(unit, &self.limits).to_vec());
             }
         }
+        // A random access unit right behind another unit may as well begin another stream, with numbers of its own.
+        let counts_on = self.dropped > 0 || kind == FrameKind::Predicted;
         let missing = match self.last_number {
-            Some(last) if self.dropped > 0 => (number + 2 * NUMBERS - last - 1) % NUMBERS,
+            Some(last) if counts_on => (number + 2 * NUMBERS - last - 1) % NUMBERS,
             _ => 0,
         };
-        let after_loss = std::mem::take(&mut self.dropped) > 0;
+        let after_loss = std::mem::take(&mut self.dropped) > 0 || missing > 0;
         self.synced = true;
         self.last_number = Some(number);
         Verdict::AccessUnit(AccessUnit { len: unit.len(), kind, missing, after_loss })
@@ -182,6 +184,7 @@ impl State {
         self.frames = self.frames.checked_add(u64::from(missing))?;
         let start = at(self.frames)?;
         self.frames += 1;
+        self.clock = self.clock.map(|clock| clock + (start - begin));
         Some((start - begin, at(self.frames)? - start))
     }
 
