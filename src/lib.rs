@@ -8,16 +8,18 @@
 
 pub mod caps;
 mod error;
+pub mod fcmparse;
 mod force_key_unit;
 pub mod statistics_meta;
 mod tensor_io;
+mod typefind;
 
 use gst::glib;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     statistics_meta::register();
-    let _ = plugin;
-    Ok(())
+    typefind::register(plugin)?;
+    fcmparse::register(plugin)
 }
 
 gst::plugin_define!(
