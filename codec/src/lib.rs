@@ -14,7 +14,10 @@ mod error;
 pub mod inner;
 mod kernels;
 mod limits;
+mod quantiser;
+mod rate_control;
 pub mod reduction;
+mod refinement;
 pub mod statistics;
 pub mod tensor;
 

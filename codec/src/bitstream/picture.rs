@@ -2,6 +2,7 @@
 
 use super::bytes::Cursor;
 use crate::error::{Error, Result};
+use crate::quantiser;
 use crate::statistics::StatisticsMode;
 use half::bf16;
 
@@ -66,8 +67,19 @@ impl PictureParameters {
         c.finish("a picture parameter set")
     }
 
+    /// The scale that quantiser steps are relative to: the one sent, or that of the signalled layers.
+    pub fn reference_scale(&self) -> f32 {
+        self.reference_scale.unwrap_or_else(|| {
+            let pairs = self.layers.iter().map(|p| f64::from(p.std_dev) * f64::from(p.std_dev));
+            quantiser::reference_scale((pairs.sum::<f64>() / self.layers.len().max(1) as f64).sqrt())
+        })
+    }
+
     /// Appends the payload that [`Self::parse`] reads.
     pub fn write(&self, mode: StatisticsMode, out: &mut Vec<u8>) {
+        if let Some(scale) = self.reference_scale {
+            out.extend_from_slice(&scale.to_le_bytes());
+        }
         let narrow = mode == StatisticsMode::Simplified;
         let mut push = |v: f32| match narrow {
             true => out.extend_from_slice(&bf16::from_f32(v).to_le_bytes()),
@@ -78,14 +90,6 @@ impl PictureParameters {
             push(p.std_dev);
         }
         self.peaks.iter().for_each(|&p| push(p));
-    }
-
-    /// The payload with the reference scale in front, if there is one.
-    pub fn write_all(&self, mode: StatisticsMode, out: &mut Vec<u8>) {
-        if let Some(scale) = self.reference_scale {
-            out.extend_from_slice(&scale.to_le_bytes());
-        }
-        self.write(mode, out);
     }
 }
 
@@ -106,7 +110,7 @@ mod tests {
         let one = Pair { mean: 0.5, std_dev: 2.0 };
         let parameters = PictureParameters { fused: Some(one), layers: vec![one; 3], ..Default::default() };
         let mut bytes = Vec::new();
-        parameters.write_all(StatisticsMode::ZScore, &mut bytes);
+        parameters.write(StatisticsMode::ZScore, &mut bytes);
         assert_eq!(bytes.len() * 8, 64 * 4);
         assert_eq!(bytes[..8], [0, 0, 0, 0x3F, 0, 0, 0, 0x40]);
         let mut read = PictureParameters::default();
@@ -124,7 +128,7 @@ mod tests {
         // 1 + 2^-8 lies between 1 and 1 + 2^-7: the even one is 1. 1 + 3·2^-8 goes up to 1 + 2^-6.
         for (value, bits) in [(1.0 + 1.0 / 256.0, 0x3F80u16), (1.0 + 3.0 / 256.0, 0x3F82)] {
             let mut bytes = Vec::new();
-            p(value).write_all(StatisticsMode::Simplified, &mut bytes);
+            p(value).write(StatisticsMode::Simplified, &mut bytes);
             assert_eq!((bytes.len(), u16::from_le_bytes([bytes[0], bytes[1]])), (8, bits));
         }
     }
