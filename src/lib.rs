@@ -8,15 +8,20 @@
 
 pub mod caps;
 mod error;
+pub mod fcmdec;
+pub mod fcmenc;
 mod force_key_unit;
 pub mod statistics_meta;
 mod tensor_io;
+mod transform_files;
 
 use gst::glib;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     statistics_meta::register();
-    let _ = plugin;
+    fcmenc::register(plugin)?;
+    fcmdec::register(plugin)?;
+    // fcmparse and the typefinder are registered here.
     Ok(())
 }
 
