@@ -1,7 +1,11 @@
-//! Feature reduction: layers → fused tensor (`K × H × W`) and back.
+//! Feature reduction: layers → fused tensor (`K × H × W`) and back (docs/bitstream.md §5).
 
 #[cfg(feature = "calibrate")]
 pub mod calibrate;
+mod dct;
+pub(crate) mod forward;
+pub(crate) mod grid;
+pub(crate) mod inverse;
 mod transform;
 
-pub use transform::{Transform, TransformId};
+pub use transform::{CellShape, Transform, TransformId};
