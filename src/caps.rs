@@ -536,7 +536,7 @@ mod tests {
         assert!(error("other/tensors,format=sparse").contains("format=sparse"));
         assert!(error("other/tensors,format=static,types=float32").contains("without dimensions"));
         assert!(error("other/tensors,format=static,dimensions=1:2:3").contains("without types"));
-        assert!(error("other/tensors,types=uint8,dimensions=1:2").contains("tensor 0 is \"uint8\""));
+        assert!(error("other/tensors,types=uint8,dimensions=1:2:3").contains("tensor 0 is \"uint8\""));
         assert!(error("other/tensors,types=float32,dimensions=-3").contains("dimensions=-3"));
         assert!(error("other/tensors,types=float32,dimensions=true").contains("not a number"));
         assert!(error("other/tensors,types=float32,dimensions=1:2").contains("dimensions of type GstFlagSet"));

@@ -39,10 +39,10 @@ pub fn costs_only_frames(kind: ErrorKind) -> bool {
 pub fn post<T: ElementImpl>(imp: &T, what: &str, error: &Error) {
     let text = format!("{what}: {error}");
     match class(error.kind()) {
-        Class::Library(e) => gst::element_imp_error!(imp, e, ["{text}"]),
-        Class::Stream(e) => gst::element_imp_error!(imp, e, ["{text}"]),
-        Class::Resource(e) => gst::element_imp_error!(imp, e, ["{text}"]),
-        Class::Core(e) => gst::element_imp_error!(imp, e, ["{text}"]),
+        Class::Library(e) => gst::element_imp_error!(imp, e, ("{text}")),
+        Class::Stream(e) => gst::element_imp_error!(imp, e, ("{text}")),
+        Class::Resource(e) => gst::element_imp_error!(imp, e, ("{text}")),
+        Class::Core(e) => gst::element_imp_error!(imp, e, ("{text}")),
     }
 }
 

@@ -8,18 +8,23 @@
 
 pub mod caps;
 mod error;
+pub mod fcmdec;
+pub mod fcmenc;
 pub mod fcmparse;
 mod force_key_unit;
 pub mod statistics_meta;
 mod tensor_io;
+mod transform_files;
 mod typefind;
 
 use gst::glib;
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     statistics_meta::register();
-    typefind::register(plugin)?;
-    fcmparse::register(plugin)
+    fcmenc::register(plugin)?;
+    fcmdec::register(plugin)?;
+    fcmparse::register(plugin)?;
+    typefind::register(plugin)
 }
 
 gst::plugin_define!(

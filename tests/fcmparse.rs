@@ -77,10 +77,10 @@ impl Recipe {
         let mut units = Vec::new();
         let mut kinds = Vec::new();
         for frame in 0..self.frames {
-            let tensors: Vec<Vec<f32>> = shapes
-                .iter()
-                .map(|shape| (0..shape.elements()).map(|i| ((i as f32) * 0.37 + (frame as f32) * 0.11).sin()).collect())
-                .collect();
+            // A pattern that moves, and noise, so that predicted access units are not a few bytes only.
+            let noise = |i: u64| ((i ^ (frame as u64) << 20).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as f32 / 2e7;
+            let value = |i: u64| (i as f32 * 0.37 + frame as f32 * 0.11).sin() + noise(i);
+            let tensors: Vec<Vec<f32>> = shapes.iter().map(|s| (0..s.elements()).map(value).collect()).collect();
             let views: Vec<TensorRef> = tensors.iter().map(|t| TensorRef::F32(t)).collect();
             let mut unit = Vec::new();
             let coded = encoder.encode(&views, FrameRequest::default(), &mut unit).expect("finite features are coded");
