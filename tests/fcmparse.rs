@@ -5,7 +5,8 @@ use std::sync::Once;
 
 use fcm_codec::bitstream::stream;
 use fcm_codec::{
-    Dtype, Encoder, EncoderConfig, FrameKind, FrameRequest, Layer, Layout, Limits, Shape, StreamFormat, TensorRef,
+    Dtype, Encoder, EncoderConfig, FrameKind, FrameRequest, Layer, Layout, Limits, RateControl, Shape, StreamFormat,
+    TensorRef,
 };
 use gst::prelude::*;
 use gst_check::Harness;
@@ -71,6 +72,7 @@ impl Recipe {
             key_int_max: self.key_int_max,
             framerate: self.framerate,
             stats_threshold: 0.0,
+            rate_control: RateControl::ConstantQp(12),
             ..EncoderConfig::default()
         };
         let mut encoder = Encoder::new(config, layout).expect("a legal configuration");
@@ -842,5 +844,23 @@ fn autoplugging_finds_parser_and_type() -> TestResult {
     run.0.set_state(gst::State::Playing)?;
     run.wait_for(gst::MessageType::Eos)?;
     assert_frames(&got.lock().expect("no panic elsewhere"), &stream, &all(&stream));
+    Ok(())
+}
+
+#[test]
+fn autoplugging_decodes_a_file() -> TestResult {
+    let stream = default_stream();
+    let file = File::new("decode.fcm", &stream.bytes())?;
+    let run = Running::new(&format!(
+        "filesrc location={} ! decodebin ! other/tensors,format=static ! fakesink name=sink sync=false",
+        file.0.display()
+    ))?;
+    let got = collect(&run.element("sink"));
+    run.0.set_state(gst::State::Playing)?;
+    run.wait_for(gst::MessageType::Eos)?;
+    let buffers = got.lock().expect("no panic elsewhere").clone();
+    assert_eq!(pts(&buffers), frame_times(&all(&stream)));
+    // The values of both layers: 8x6x8 and 16x3x4.
+    assert!(buffers.iter().all(|b| b.size() == 4 * (8 * 6 * 8 + 16 * 3 * 4)));
     Ok(())
 }
