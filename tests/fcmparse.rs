@@ -852,7 +852,7 @@ fn autoplugging_decodes_a_file() -> TestResult {
     let stream = default_stream();
     let file = File::new("decode.fcm", &stream.bytes())?;
     let run = Running::new(&format!(
-        "filesrc location={} ! decodebin ! other/tensors,format=static ! fakesink name=sink sync=false",
+        "filesrc location={} ! decodebin caps=other/tensors ! other/tensors,format=static ! fakesink name=sink sync=false",
         file.0.display()
     ))?;
     let got = collect(&run.element("sink"));
