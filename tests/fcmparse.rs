@@ -864,3 +864,27 @@ fn autoplugging_decodes_a_file() -> TestResult {
     assert!(buffers.iter().all(|b| b.size() == 4 * (8 * 6 * 8 + 16 * 3 * 4)));
     Ok(())
 }
+
+#[test]
+fn randomly_damaged_stream_plays_to_its_end() -> TestResult {
+    let stream = Recipe { frames: 60, ..Recipe::default() }.stream();
+    let file = File::new("damaged.fcm", &stream.bytes())?;
+    for seed in 1..=8 {
+        let run = Running::new(&format!(
+            "filesrc location={} ! breakmydata seed={seed} probability=0.0005 ! fcmparse name=parse ! tee name=t \
+             t. ! fakesink name=coded sync=false async=false t. ! fcmdec ! fakesink name=sink sync=false async=false",
+            file.0.display()
+        ))?;
+        let coded = collect(&run.element("coded"));
+        let decoded = collect(&run.element("sink"));
+        run.0.set_state(gst::State::Playing)?;
+        run.wait_for(gst::MessageType::Eos)?;
+        // What comes through is what the encoder wrote, and the decoder can make something of every bit of it.
+        let coded = coded.lock().expect("no panic elsewhere").clone();
+        assert!(coded.iter().all(|buffer| stream.units.contains(&payload(buffer))), "seed {seed}");
+        assert_eq!(decoded.lock().expect("no panic elsewhere").len(), coded.len(), "seed {seed}");
+        assert!(stat(&run.element("parse"), "sync-losses") > 0, "seed {seed} damaged nothing");
+        assert!(!coded.is_empty(), "seed {seed} left nothing");
+    }
+    Ok(())
+}

@@ -23,6 +23,10 @@
  * gst-launch-1.0 filesrc location=features.fcm ! fcmparse ! fcmdec ! filesink location=features.raw
  * ]| Reads a file and decodes it.
  * |[
+ * gst-launch-1.0 filesrc location=features.fcm ! decodebin caps=other/tensors ! filesink location=features.raw
+ * ]| The same without naming the elements. `decodebin` has to be told that tensors are what is wanted: by itself it
+ * knows only sound, pictures and text as ends of its search.
+ * |[
  * gst-launch-1.0 tcpclientsrc host=camera port=5000 ! fcmparse ! application/x-fcm,stream-format=packetized ! fakesink dump=true
  * ]| Joins a running stream and repacks it.
  */
