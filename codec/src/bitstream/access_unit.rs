@@ -94,7 +94,7 @@ impl<'a> AccessUnit<'a> {
 
 /// The nibble and the first byte of a frame with this number.
 pub fn frame_head(number: u32, qp: u8) -> (u8, u8) {
-    ((number & 15) as u8, (number >> 4 & 3) as u8 * 64 | qp & 63)
+    ((number & 15) as u8, ((number >> 4 & 3) as u8) << 6 | (qp & 63))
 }
 
 /// Bytes that the access unit at the start of `bytes` needs in all, as far as these bytes tell.

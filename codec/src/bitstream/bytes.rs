@@ -86,11 +86,6 @@ pub fn push_varint(out: &mut Vec<u8>, mut value: u32) {
     out.push(value as u8);
 }
 
-/// Bytes that [`push_varint`] writes.
-pub fn varint_len(value: u32) -> usize {
-    (32 - (value | 1).leading_zeros()).div_ceil(7) as usize
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -101,7 +96,6 @@ mod tests {
         for value in [0, 1, 127, 128, 300, 16_383, 16_384, 1 << 21, 1 << 28, u32::MAX] {
             let mut bytes = Vec::new();
             push_varint(&mut bytes, value);
-            assert_eq!(bytes.len(), varint_len(value));
             let mut cursor = Cursor::new(&bytes);
             assert_eq!(cursor.varint().unwrap(), value);
             cursor.finish("x").unwrap();

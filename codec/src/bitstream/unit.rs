@@ -1,6 +1,6 @@
 //! Units: header byte, length, payload, check (docs/bitstream.md §3).
 
-use super::bytes::{Cursor, push_varint, varint_len};
+use super::bytes::{Cursor, push_varint};
 use crate::error::{Error, Result};
 use crate::limits::{self, Limits};
 use crc::{CRC_24_OPENPGP, Crc, Table};
@@ -126,11 +126,6 @@ pub fn write(out: &mut Vec<u8>, header: UnitHeader, payload: &[u8]) {
     out.extend_from_slice(payload);
     let check = CRC.checksum(&out[start..]);
     out.extend_from_slice(&check.to_be_bytes()[1..]);
-}
-
-/// Bytes of a unit beside its payload of `length` bytes.
-pub fn overhead(length: usize) -> usize {
-    1 + varint_len(length as u32) + CHECK
 }
 
 #[cfg(test)]

@@ -41,11 +41,6 @@ impl PackedMatrix {
         Self { rows, depth, strip, packed, arch }
     }
 
-    /// Rows.
-    pub fn rows(&self) -> usize {
-        self.rows
-    }
-
     /// Rows that one strip holds: parts of a product begin at multiples of it.
     pub fn strip(&self) -> usize {
         self.strip

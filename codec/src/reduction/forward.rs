@@ -43,11 +43,6 @@ impl Forward {
         Self { grid, basis, components, panels, scratch }
     }
 
-    /// The grid.
-    pub fn grid(&self) -> &Grid {
-        &self.grid
-    }
-
     /// Gathers `layer(n)` of every layer into panels; the first half of [`Self::reduce`].
     pub fn gather<'a>(&mut self, layer: impl Fn(usize) -> &'a [f32] + Sync, parallel: bool) {
         let mean = match &self.basis {

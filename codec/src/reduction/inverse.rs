@@ -5,7 +5,7 @@
 //! `a · vectors + b · (sum of all basis vectors) + mean`.
 
 use super::dct::Dct;
-use super::grid::Grid;
+use super::grid::{Grid, Refined};
 use super::transform::Transform;
 use crate::kernels::moments::Moments;
 use crate::kernels::sparse;
@@ -57,11 +57,6 @@ impl Inverse {
         let positions = grid.positions();
         let vectors = vec![0.0; row * positions];
         Self { grid, basis, ones, mean, vectors, row, starts: vec![0; positions + 1], terms: Vec::new() }
-    }
-
-    /// The grid.
-    pub fn grid(&self) -> &Grid {
-        &self.grid
     }
 
     /// All components zero.
@@ -141,6 +136,7 @@ impl Inverse {
 
     /// Writes layer `n` of the vectors `base + scale · vectors`.
     pub fn write<T: Copy>(&self, n: usize, base: &[f32], scale: f32, out: &mut [T], convert: impl Fn(f32) -> T) {
-        self.grid.scatter(n, &self.vectors, self.row, base, scale, out, convert);
+        let source = Refined { vectors: &self.vectors, row: self.row, base, scale };
+        self.grid.scatter(n, source, out, convert);
     }
 }

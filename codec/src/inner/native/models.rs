@@ -108,7 +108,7 @@ impl<const N: usize> Mixer<N> {
         let dot: i32 = self.weights.iter().zip(inputs).map(|(w, x)| (w * x) >> 8).sum();
         let p = squash(dot >> 8);
         let bit = bits.bit(bit, p);
-        let error = ((i32::from(bit) << 16) - i32::from(p)) * rate >> 4;
+        let error = (((i32::from(bit) << 16) - i32::from(p)) * rate) >> 4;
         for (w, x) in self.weights.iter_mut().zip(inputs) {
             *w = (*w + ((x * error + (1 << 13)) >> 14)).clamp(-(1 << 19), 1 << 19);
         }
