@@ -277,6 +277,20 @@ fn alternatives(value: &glib::SendValue) -> Vec<&glib::SendValue> {
     }
 }
 
+/// Whether raw caps mean static tensors although they may not say so: flexible ones have none of these fields.
+fn is_static(s: &gst::StructureRef) -> bool {
+    ["dimensions", "types", "num_tensors"].iter().any(|&field| s.has_field(field))
+}
+
+/// What of [`raw_offer`] passes a filter.
+pub fn filter_offer(offer: &gst::Caps, filter: &gst::CapsRef) -> gst::Caps {
+    let flexible = gst::Structure::builder(RAW).field("format", TensorFormat::Flexible.name()).build();
+    let common = filter.intersect_with_mode(offer, gst::CapsIntersectMode::First);
+    // A filter with dimensions but no format would otherwise turn the flexible offer into flexible caps with dimensions.
+    let sensible = |(s, _): &(&gst::StructureRef, &gst::CapsFeaturesRef)| !(is_static(s) && s.can_intersect(&flexible));
+    common.iter_with_features().filter(sensible).map(|(s, f)| (s.to_owned(), f.to_owned())).collect()
+}
+
 /// Chooses the raw caps that a decoder sends: `preferred` format first, in the words of the `peer` where they mean the same
 /// tensors, else in those of `original`. `None` when the peer takes neither format.
 ///
@@ -314,6 +328,9 @@ pub fn fixate_raw(
             return Some((gst::Caps::from(candidate), format));
         }
         for (s, features) in peer.iter_with_features().filter(|(s, _)| s.name() == RAW) {
+            if format == TensorFormat::Flexible && is_static(s) {
+                continue;
+            }
             let mut candidate = candidate.clone();
             if format == TensorFormat::Static {
                 for (field, ours) in
@@ -538,7 +555,7 @@ mod tests {
         assert!(error("other/tensors,format=static,dimensions=1:2:3").contains("without types"));
         assert!(error("other/tensors,types=uint8,dimensions=1:2:3").contains("tensor 0 is \"uint8\""));
         assert!(error("other/tensors,types=float32,dimensions=-3").contains("dimensions=-3"));
-        assert!(error("other/tensors,types=float32,dimensions=true").contains("not a number"));
+        assert!(error("other/tensors,types=float32,dimensions=true").contains("gboolean"));
         assert!(error("other/tensors,types=float32,dimensions=1:2").contains("dimensions of type GstFlagSet"));
         assert!(error("other/tensors,types=float32,dimensions=1.5").contains("dimensions of type gdouble"));
         let count = error("other/tensors,num_tensors=3,types=float32.float32,dimensions=1:2.3:4");
@@ -584,6 +601,7 @@ mod tests {
         for other in [
             "other/tensors,format=static,dimensions=(string)224:224:3",
             "other/tensors,format=static,types=float16",
+            "other/tensors,dimensions=(string)224:224:3",
             "other/tensors,format=static,num_tensors=2",
             "other/tensors,format=static,framerate=30/1",
             "other/tensors(memory:DMABuf),format=static",
@@ -641,6 +659,8 @@ mod tests {
         }
         assert!(offer.can_intersect(&caps("other/tensors(meta:GstFcmStatisticsMeta),format=flexible")));
         assert!(!offer.can_intersect(&caps("other/tensors,format=static,dimensions=(string)9:224:224")));
+        assert!(filter_offer(&offer, &caps("other/tensors,dimensions=(string)9:224:224")).is_empty());
+        assert_eq!(filter_offer(&offer, &caps("other/tensors,dimensions=(string)3:224:224")).size(), 1);
     }
 
     fn coded() -> CodedCaps {

@@ -21,6 +21,8 @@ static CAT: LazyLock<gst::DebugCategory> =
 /// While frames are lost, the request for a random access point is repeated this often: the first may have been lost
 /// as well.
 const REPEAT_REQUEST: Duration = Duration::from_secs(1);
+/// Frame numbers count modulo this.
+const NUMBERS: u32 = 64;
 /// Least time between two warnings about lost frames.
 const WARNING_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -133,6 +135,7 @@ struct Stream {
     had_input: bool,
     had_output: bool,
     errors_in_a_row: u32,
+    last_number: Option<u32>,
     last_request: Option<Instant>,
     request_count: u32,
     last_warning: Option<Instant>,
@@ -201,6 +204,7 @@ impl Stream {
             had_input: false,
             had_output: false,
             errors_in_a_row: 0,
+            last_number: None,
             last_request: None,
             request_count: 0,
             last_warning: None,
@@ -223,6 +227,7 @@ impl Stream {
         self.decoder.reset();
         self.discont = true;
         self.losing = false;
+        self.last_number = None;
         self.last_request = None;
     }
 }
@@ -295,6 +300,7 @@ impl FcmDec {
         let mut out = Vec::new();
         let fresh = !std::mem::replace(&mut stream.losing, true);
         stream.discont = true;
+        stream.last_number = None;
         let problem = {
             let stats = &mut self.state.lock().unwrap().stats;
             match &loss {
@@ -359,6 +365,7 @@ impl FcmDec {
         stream.had_input = true;
         if buffer.flags().contains(gst::BufferFlags::DISCONT) {
             stream.decoder.reset();
+            stream.last_number = None;
             stream.discont = true;
         }
         let map = buffer.map_readable().map_err(|e| {
@@ -384,6 +391,15 @@ impl FcmDec {
         let Some(layout) = &stream.layout else { return Err(Failure::Flow(gst::FlowError::Error)) };
         stream.losing = false;
         stream.errors_in_a_row = 0;
+        // Units lost just before a random access point do no harm to the ones after, but are missing all the same. A number
+        // of 0 may also be a new start of the encoder.
+        let expected = stream.last_number.replace(number).map(|last| (last + 1) % NUMBERS);
+        if let Some(expected) = expected.filter(|&e| kind == FrameKind::RandomAccess && e != number && number != 0) {
+            let missing = (number + NUMBERS - expected) % NUMBERS;
+            gst::warning!(CAT, imp = self, "{missing} access units are missing before a random access point");
+            self.state.lock().unwrap().stats.missing += u64::from(missing);
+            stream.discont = true;
+        }
 
         let segment = stream.segment.as_ref();
         let pts = buffer.pts();
@@ -417,15 +433,7 @@ impl FcmDec {
 
         // A rate that the caps do not say may be in the stream.
         let in_caps = stream.input.as_ref().map_or((0, 1), |input| input.framerate);
-        let framerate = match &stream.downstream.sent {
-            _ if in_caps.0 > 0 => in_caps,
-            Some(sent) if kind == FrameKind::Predicted => sent.framerate,
-            _ => {
-                let mut inspector = Inspector::new(stream.limits.clone());
-                let _ = inspector.inspect(&map);
-                inspector.sequence().map_or((0, 1), |sequence| sequence.framerate)
-            }
-        };
+        let framerate = if in_caps.0 > 0 { in_caps } else { frame.sequence().framerate };
         let anew = self.srcpad.check_reconfigure();
         let tensors = caps::tensor_infos(layout);
         let result = self.negotiate(&mut stream.downstream, stream.input.as_ref(), tensors, framerate, anew, &mut out);
@@ -622,7 +630,7 @@ impl FcmDec {
             None => caps::raw_template(),
         };
         let Some(filter) = filter else { return caps };
-        let common = filter.intersect_with_mode(&caps, gst::CapsIntersectMode::First);
+        let common = caps::filter_offer(&caps, filter);
         match offer {
             // The filter may spell the same dimensions in yet another way.
             Some((tensors, framerate)) if common.is_empty() => {

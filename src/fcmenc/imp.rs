@@ -44,7 +44,7 @@ impl Default for Settings {
         Self {
             qp: match codec.rate_control {
                 RateControl::ConstantQp(qp) => qp.into(),
-                RateControl::Bitrate { .. } => 34,
+                RateControl::Bitrate { .. } => unreachable!("the codec's default is a constant qp"),
             },
             bitrate: 0,
             key_int_max: codec.key_int_max,

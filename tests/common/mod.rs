@@ -81,7 +81,8 @@ impl Features {
     /// Values of frame `t`, one vector a layer, in the order of memory.
     pub fn values(&self, t: usize) -> Vec<Vec<f32>> {
         let layer = |(n, &(shape, dtype)): (usize, &(Shape, Dtype))| {
-            let mut seed = 0x9e37_79b9u32 ^ (n as u32 + 1).wrapping_mul(0x85eb_ca6b) ^ (t as u32).wrapping_mul(0xc2b2_ae35);
+            let mut seed =
+                0x9e37_79b9u32 ^ (n as u32 + 1).wrapping_mul(0x85eb_ca6b) ^ (t as u32).wrapping_mul(0xc2b2_ae35);
             let mut noise = move || {
                 seed ^= seed << 13;
                 seed ^= seed >> 17;
@@ -198,9 +199,12 @@ impl Bench {
         self.stats().get(name).unwrap_or_else(|e| panic!("stats have no {name}: {e}"))
     }
 
-    /// Texts of all errors posted so far.
+    /// Texts of all errors posted so far. The core sends refused caps again before the next event, so that their error
+    /// comes more than once; repetitions are left out.
     pub fn errors(&self) -> Vec<String> {
-        self.messages(gst::MessageType::Error)
+        let mut errors = self.messages(gst::MessageType::Error);
+        errors.dedup();
+        errors
     }
 
     /// Texts of all warnings posted so far.
@@ -320,7 +324,11 @@ pub fn with_refs<R>(features: &Features, values: &[Vec<f32>], f: impl FnOnce(&[T
         .layers
         .iter()
         .enumerate()
-        .map(|(n, &(_, dtype))| if dtype == Dtype::F16 { TensorRef::F16(&halves[n]) } else { TensorRef::F32(&values[n]) })
+        .map(
+            |(n, &(_, dtype))| {
+                if dtype == Dtype::F16 { TensorRef::F16(&halves[n]) } else { TensorRef::F32(&values[n]) }
+            },
+        )
         .collect();
     f(&refs)
 }
