@@ -195,8 +195,9 @@ impl Decoder {
 impl Stream {
     fn new(sequence: Sequence, transform: Option<Arc<Transform>>, limits: &Limits) -> Result<Self> {
         let grid = Grid::new(&sequence.layout, limits)?;
-        let components = forward::check(&sequence.layout, &grid, transform.as_deref(), Some(sequence.components))
-            .map_err(|e| if e.kind() == ErrorKind::InvalidConfig { Error::corrupt(e.to_string()) } else { e })?;
+        let components =
+            forward::check(&sequence.layout, &grid, transform.as_deref(), Some(sequence.components), limits)
+                .map_err(|e| if e.kind() == ErrorKind::InvalidConfig { Error::corrupt(e.to_string()) } else { e })?;
         let positions = grid.positions();
         limits::check("number of values in the fused tensor", components as u64 * positions as u64, limits.max_fused)?;
         let layers = sequence.layout.layers().len();

@@ -53,7 +53,8 @@ impl Inverse {
             }
         };
         // An odd number of cache lines, so that the same value of neighbouring positions does not fall into one cache set.
-        let row = (d.div_ceil(16) | 1) * 16;
+        // Short vectors do without: on a grid of many positions the gaps would outweigh the values.
+        let row = if d < 64 { d } else { (d.div_ceil(16) | 1) * 16 };
         let positions = grid.positions();
         let vectors = vec![0.0; row * positions];
         Self { grid, basis, ones, mean, vectors, row, starts: vec![0; positions + 1], terms: Vec::new() }
