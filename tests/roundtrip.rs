@@ -9,12 +9,11 @@ use fcm_codec::{ChannelOrder, Decoded, Decoder, DecoderConfig, Dtype, Encoder, E
 use fcm_codec::{RateControl, Shape, StatisticsMode, TensorMut};
 use half::f16;
 
+/// Values of one frame, one vector a layer.
+type Frame = Vec<Vec<f32>>;
+
 /// Units and decoded values of `frames` frames from the codec alone.
-fn with_codec_alone(
-    features: &Features,
-    frames: usize,
-    config: EncoderConfig,
-) -> Result<(Vec<Vec<u8>>, Vec<Vec<Vec<f32>>>)> {
+fn with_codec_alone(features: &Features, frames: usize, config: EncoderConfig) -> Result<(Vec<Vec<u8>>, Vec<Frame>)> {
     let config = EncoderConfig { framerate: (25, 1), ..config };
     let mut encoder = Encoder::new(config, features.layout())?;
     let mut decoder = Decoder::new(DecoderConfig::default())?;
