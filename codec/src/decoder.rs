@@ -1,13 +1,28 @@
 //! The decoder: access unit → inner decoding → refinement → inverse reduction → refinement.
 
-use crate::bitstream::Sequence;
-use crate::encoder::FrameKind;
-use crate::error::Result;
-use crate::limits::Limits;
+use crate::bitstream::access_unit::{AccessUnit, NUMBERS};
+use crate::bitstream::picture::PictureParameters;
+use crate::bitstream::{Reduction, Sequence};
+use crate::encoder::{FrameKind, MAX_THREADS};
+use crate::error::{Error, ErrorKind, Result};
+use crate::inner::native::planes::{INTER, Levels, PlaneCoder};
+use crate::inner::native::range_coder::Reader;
+use crate::kernels::moments::Moments;
+use crate::limits::{self, Limits};
+use crate::quantiser::{self, VALUE_MAX};
 use crate::reduction::Transform;
-use crate::statistics::FrameStatistics;
-use crate::tensor::{Layout, TensorMut};
+use crate::reduction::forward;
+use crate::reduction::grid::Grid;
+use crate::reduction::inverse::Inverse;
+use crate::refinement::Affine;
+use crate::statistics::{self, FrameStatistics, MeanStd, StatisticsMode};
+use crate::tensor::{Dtype, Layout, TensorMut};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 use std::sync::Arc;
+
+/// Predicted frames after which the vectors are summed anew, so that rounding errors of endless prediction stay small.
+const RENEWAL: u32 = 512;
 
 /// Settings of a [`Decoder`].
 #[derive(Debug, Clone)]
@@ -27,7 +42,13 @@ impl Default for DecoderConfig {
 }
 
 /// Decodes access units, whole ones in order. Holds the state of one stream.
-pub struct Decoder {}
+pub struct Decoder {
+    config: DecoderConfig,
+    stream: Option<Box<Stream>>,
+    /// Number of the frame decoded last; `None` while a random access point is awaited.
+    number: Option<u32>,
+    layout_changed: bool,
+}
 
 /// What an access unit gave.
 pub enum Decoded<'a> {
@@ -43,7 +64,36 @@ pub enum Decoded<'a> {
 
 /// A decoded frame, borrowed from the decoder until its tensors are written.
 pub struct DecodedFrame<'a> {
-    _decoder: &'a mut Decoder,
+    stream: &'a mut Stream,
+    kind: FrameKind,
+    number: u32,
+    qp: u8,
+    refreshed: bool,
+    layout_changed: bool,
+}
+
+/// Everything that depends on the sequence.
+struct Stream {
+    sequence: Sequence,
+    inverse: Inverse,
+    coder: PlaneCoder,
+    levels: Levels,
+    reconstruction: Vec<i32>,
+    /// Σ and Σ² of the reconstruction, exact.
+    sum: i128,
+    squares: i128,
+    scale: f32,
+    signalled: PictureParameters,
+    since_renewal: u32,
+    /// Refined layers are `base + factor · vectors` and then `refine[n]`.
+    base: Vec<f32>,
+    factor: f32,
+    refine: Vec<Affine>,
+    moments: Vec<Moments>,
+    line: Vec<f32>,
+    /// A binary16 layer before rounding.
+    wide: Vec<f32>,
+    statistics: FrameStatistics,
 }
 
 impl Decoder {
@@ -52,19 +102,21 @@ impl Decoder {
     /// # Errors
     /// `InvalidConfig` for more than 64 threads.
     pub fn new(config: DecoderConfig) -> Result<Self> {
-        let _ = config;
-        todo!()
+        if config.threads > MAX_THREADS {
+            let message = format!("{} threads, legal are 0 (one a core) to {MAX_THREADS}", config.threads);
+            return Err(Error::config(message));
+        }
+        Ok(Self { config, stream: None, number: None, layout_changed: false })
     }
 
     /// Adds a transform that streams may name.
     pub fn add_transform(&mut self, transform: Arc<Transform>) {
-        let _ = transform;
-        todo!()
+        self.config.transforms.push(transform);
     }
 
     /// Parameters of the stream, once a random access point was seen.
     pub fn sequence(&self) -> Option<&Sequence> {
-        todo!()
+        self.stream.as_ref().map(|s| &s.sequence)
     }
 
     /// Decodes one whole access unit, in byte-stream or packetized format.
@@ -75,56 +127,294 @@ impl Decoder {
     /// * `Transform`: the stream's transform is missing or another one was given; the message has both ids.
     /// * `Compatibility`, `Unsupported`: nothing of this stream can be decoded.
     pub fn decode(&mut self, access_unit: &[u8]) -> Result<Decoded<'_>> {
-        let _ = access_unit;
-        todo!()
+        let before = self.number.take();
+        let unit = AccessUnit::read_whole(access_unit, &self.config.limits)?;
+        if let Some(payload) = unit.sequence {
+            self.start(payload)?;
+        } else {
+            let missing = before.map(|b| unit.number.wrapping_sub(b + 1) % NUMBERS);
+            if missing != Some(0) {
+                return Ok(Decoded::AwaitingRandomAccess { missing });
+            }
+        }
+        let Some(stream) = &mut self.stream else {
+            return Ok(Decoded::AwaitingRandomAccess { missing: None });
+        };
+        stream.decode(&unit)?;
+        self.number = Some(unit.number);
+        Ok(Decoded::Frame(DecodedFrame {
+            stream,
+            kind: unit.kind,
+            number: unit.number,
+            qp: unit.qp,
+            refreshed: unit.picture.is_some(),
+            layout_changed: std::mem::take(&mut self.layout_changed),
+        }))
     }
 
     /// Forgets the stream and waits for a random access point (after a flush or a discontinuity).
     pub fn reset(&mut self) {
-        todo!()
+        self.number = None;
     }
 
     /// Fixed-point fused tensor of the last frame, equal to [`crate::Encoder::reconstruction`] bit for bit.
     pub fn reconstruction(&self) -> &[i32] {
-        todo!()
+        self.stream.as_ref().map_or(&[], |s| &s.reconstruction)
+    }
+
+    /// Makes the state for the sequence in `payload`, unless it is the one at hand.
+    fn start(&mut self, payload: &[u8]) -> Result<()> {
+        let sequence = Sequence::parse(payload, &self.config.limits)?;
+        if self.stream.as_ref().is_some_and(|s| s.sequence == sequence) {
+            return Ok(());
+        }
+        let same_layout = self.stream.as_ref().is_some_and(|s| s.sequence.layout == sequence.layout);
+        let transform = match sequence.reduction {
+            Reduction::Dct => None,
+            Reduction::Klt(id) => Some(self.transform(id)?),
+        };
+        // The old state goes first: two of the largest size need not fit into memory together.
+        self.layout_changed |= !same_layout;
+        self.stream = None;
+        self.stream = Some(Box::new(Stream::new(sequence, transform, &self.config.limits)?));
+        Ok(())
+    }
+
+    fn transform(&self, id: crate::TransformId) -> Result<Arc<Transform>> {
+        if let Some(t) = self.config.transforms.iter().find(|t| t.id() == id) {
+            return Ok(t.clone());
+        }
+        let have: Vec<String> = self.config.transforms.iter().map(|t| t.id().to_string()).collect();
+        let have = if have.is_empty() { "none was given".to_owned() } else { format!("given was {}", have.join(", ")) };
+        Err(Error::new(ErrorKind::Transform, format!("the stream needs transform {id}, {have}")))
+    }
+}
+
+impl Stream {
+    fn new(sequence: Sequence, transform: Option<Arc<Transform>>, limits: &Limits) -> Result<Self> {
+        let grid = Grid::new(&sequence.layout, limits)?;
+        let components = forward::check(&sequence.layout, &grid, transform.as_deref(), Some(sequence.components))
+            .map_err(|e| if e.kind() == ErrorKind::InvalidConfig { Error::corrupt(e.to_string()) } else { e })?;
+        let positions = grid.positions();
+        limits::check("number of values in the fused tensor", components as u64 * positions as u64, limits.max_fused)?;
+        let layers = sequence.layout.layers().len();
+        let narrow = sequence.layout.layers().iter().filter(|l| l.dtype == Dtype::F16);
+        let widest = narrow.map(|l| l.shape.elements() as usize).max().unwrap_or(0);
+        Ok(Self {
+            coder: PlaneCoder::new(components, grid.height, grid.width, limits.max_decisions),
+            levels: Levels::new(components, positions),
+            reconstruction: vec![0; components * positions],
+            sum: 0,
+            squares: 0,
+            scale: 1.0,
+            signalled: PictureParameters::default(),
+            since_renewal: 0,
+            base: vec![0.0; grid.dimension],
+            factor: 1.0,
+            refine: vec![Affine::IDENTITY; layers],
+            moments: vec![Moments::new(0.0); layers],
+            line: vec![0.0; grid.dimension],
+            statistics: FrameStatistics { layers: vec![MeanStd::default(); layers], fused: MeanStd::default() },
+            inverse: Inverse::new(grid, transform, components),
+            wide: vec![0.0; widest],
+            sequence,
+        })
+    }
+
+    fn decode(&mut self, unit: &AccessUnit<'_>) -> Result<()> {
+        let random_access = unit.kind == FrameKind::RandomAccess;
+        self.read_parameters(unit, random_access)?;
+        self.levels.levels.fill(0);
+        self.coder.code(&mut Reader::new(unit.data), &mut self.levels, random_access)?;
+        let step = if self.sequence.lossless { 1 } else { quantiser::step(unit.qp) };
+        self.reconstruct(step, random_access)?;
+        let unit = quantiser::unit(self.scale);
+        self.inverse.add(&self.levels.levels, unit);
+        if random_access {
+            self.since_renewal = 0;
+        } else {
+            self.since_renewal += 1;
+            if self.since_renewal == RENEWAL {
+                self.since_renewal = 0;
+                self.inverse.clear();
+                self.inverse.add(&self.reconstruction, unit);
+            }
+        }
+        self.refine_fused(unit);
+        self.refine_layers();
+        Ok(())
+    }
+
+    fn read_parameters(&mut self, unit: &AccessUnit<'_>, random_access: bool) -> Result<()> {
+        let layers = self.sequence.layout.layers().len();
+        if let Some((payload, explicit)) = unit.picture {
+            self.signalled.parse(payload, self.sequence.statistics, layers, explicit)?;
+        }
+        if random_access {
+            self.scale = self.signalled.reference_scale();
+        }
+        Ok(())
+    }
+
+    /// Adds the levels to the prediction, and turns them into the changes of the reconstruction.
+    fn reconstruct(&mut self, step: i32, random_access: bool) -> Result<()> {
+        let positions = self.levels.modes.len();
+        if random_access {
+            self.reconstruction.fill(0);
+            (self.sum, self.squares) = (0, 0);
+            self.inverse.clear();
+        }
+        let modes = &self.levels.modes;
+        let planes =
+            self.levels.levels.chunks_exact_mut(positions).zip(self.reconstruction.chunks_exact_mut(positions));
+        for (levels, reconstruction) in planes {
+            for ((level, value), &mode) in levels.iter_mut().zip(reconstruction).zip(modes) {
+                if *level == 0 && (mode == INTER || *value == 0) {
+                    continue;
+                }
+                let old = i64::from(*value);
+                let prediction = if mode == INTER { old } else { 0 };
+                let new = prediction + i64::from(*level) * i64::from(step);
+                if new.abs() > i64::from(VALUE_MAX) {
+                    return Err(Error::corrupt(format!("a value of {new}, the largest magnitude is {VALUE_MAX}")));
+                }
+                self.sum += i128::from(new - old);
+                self.squares += i128::from(new * new) - i128::from(old * old);
+                *level = (new - old) as i32;
+                *value = new as i32;
+            }
+        }
+        Ok(())
+    }
+
+    /// Mean and standard deviation of the decoded fused tensor.
+    fn fused_moments(&self, unit: f32) -> MeanStd {
+        let n = self.reconstruction.len() as f64;
+        let mean = self.sum as f64 / n;
+        let variance = (self.squares as f64 / n - mean * mean).max(0.0);
+        MeanStd { mean: mean * f64::from(unit), std_dev: variance.sqrt() * f64::from(unit) }
+    }
+
+    fn refine_fused(&mut self, unit: f32) {
+        let decoded = self.fused_moments(unit);
+        let refine = match self.signalled.fused {
+            Some(to) => {
+                self.statistics.fused = MeanStd { mean: f64::from(to.mean), std_dev: f64::from(to.std_dev) };
+                // Mean and deviation are of the same order here, so only an exact zero is constant.
+                Affine::z_score(decoded.mean, decoded.std_dev, f64::from(to.mean), f64::from(to.std_dev))
+            }
+            None => {
+                self.statistics.fused = decoded;
+                Affine::IDENTITY
+            }
+        };
+        self.factor = refine.scale as f32;
+        self.inverse.base(refine.offset as f32, &mut self.base);
+    }
+
+    fn refine_layers(&mut self) {
+        for (n, moments) in self.moments.iter_mut().enumerate() {
+            *moments = self.inverse.moments(n, &self.base, self.factor, &mut self.line);
+            self.statistics.layers[n] = MeanStd::from(&*moments);
+        }
+        let common = match (self.sequence.statistics, self.signalled.layers.first()) {
+            (StatisticsMode::Simplified, Some(to)) => {
+                let decoded = statistics::aggregate(&self.statistics.layers);
+                Affine::z_score(decoded.mean, decoded.std_dev, f64::from(to.mean), f64::from(to.std_dev))
+            }
+            _ => Affine::IDENTITY,
+        };
+        for (n, refine) in self.refine.iter_mut().enumerate() {
+            let decoded = &mut self.statistics.layers[n];
+            *refine = match self.sequence.statistics {
+                StatisticsMode::ZScore => {
+                    let to = self.signalled.layers[n];
+                    Affine::z_score(decoded.mean, decoded.std_dev, f64::from(to.mean), f64::from(to.std_dev))
+                }
+                StatisticsMode::Simplified => common,
+                StatisticsMode::Ecs => {
+                    Affine::energy_compensation(&self.moments[n], f64::from(self.signalled.peaks[n]))
+                }
+                StatisticsMode::None => Affine::IDENTITY,
+            };
+            decoded.mean = refine.scale * decoded.mean + refine.offset;
+            decoded.std_dev *= refine.scale;
+        }
+    }
+
+    fn write(&mut self, n: usize, out: TensorMut<'_>) -> Result<()> {
+        let layers = self.sequence.layout.layers();
+        let Some(layer) = layers.get(n) else {
+            return Err(Error::input(format!("layer {n}, there are {}", layers.len())));
+        };
+        let Affine { scale, offset } = self.refine[n];
+        // One multiply–add a value: base and factor take in the layer's map.
+        for (line, base) in self.line.iter_mut().zip(&self.base) {
+            *line = (scale * f64::from(*base) + offset) as f32;
+        }
+        let factor = (scale * f64::from(self.factor)) as f32;
+        let fits = |len: usize| len as u64 == layer.shape.elements();
+        match (layer.dtype, out) {
+            (Dtype::F32, TensorMut::F32(out)) if fits(out.len()) => {
+                self.inverse.write(n, &self.line, factor, out, |v| v)
+            }
+            (Dtype::F16, TensorMut::F16(out)) if fits(out.len()) => {
+                let wide = &mut self.wide[..out.len()];
+                self.inverse.write(n, &self.line, factor, wide, |v| v.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()));
+                out.convert_from_f32_slice(wide);
+            }
+            (dtype, out) => {
+                return Err(Error::input(format!(
+                    "{} values to write layer {n} to, it has {} of {dtype:?}",
+                    out.len(),
+                    layer.shape.elements()
+                )));
+            }
+        }
+        Ok(())
     }
 }
 
 impl DecodedFrame<'_> {
     /// Layers of this frame.
     pub fn layout(&self) -> &Layout {
-        todo!()
+        &self.stream.sequence.layout
+    }
+
+    /// Parameters of the stream.
+    pub fn sequence(&self) -> &Sequence {
+        &self.stream.sequence
     }
 
     /// Whether the layout is not that of the frame before (also true for the first frame).
     pub fn layout_changed(&self) -> bool {
-        todo!()
+        self.layout_changed
     }
 
     /// Random access or predicted.
     pub fn kind(&self) -> FrameKind {
-        todo!()
+        self.kind
     }
 
     /// Frame number, modulo 64.
     pub fn number(&self) -> u32 {
-        todo!()
+        self.number
     }
 
     /// Quantiser parameter.
     pub fn qp(&self) -> u8 {
-        todo!()
+        self.qp
     }
 
     /// Whether the access unit carried statistics.
     pub fn refreshed(&self) -> bool {
-        todo!()
+        self.refreshed
     }
 
-    /// Statistics of the frame: of the tensors as written, and those signalled for the fused tensor (measured ones
-    /// when the stream's mode signals none).
+    /// Statistics of the frame: of the tensors as written (before rounding to binary16), and those signalled for the
+    /// fused tensor (measured ones when the stream's mode signals none).
     pub fn statistics(&self) -> &FrameStatistics {
-        todo!()
+        &self.stream.statistics
     }
 
     /// Writes layer `n`, restored, into `out`. May be called for any layers in any order, each any number of times.
@@ -132,7 +422,6 @@ impl DecodedFrame<'_> {
     /// # Errors
     /// `InvalidInput` when there is no layer `n` or `out` has another length or type than the layer.
     pub fn write(&mut self, n: usize, out: TensorMut<'_>) -> Result<()> {
-        let _ = (n, out);
-        todo!()
+        self.stream.write(n, out)
     }
 }

@@ -1,12 +1,33 @@
 //! The encoder: statistics → reduction → inner coding → access unit.
 
-use crate::bitstream::StreamFormat;
-use crate::error::Result;
-use crate::limits::Limits;
+use crate::bitstream::access_unit::{NUMBERS, frame_head};
+use crate::bitstream::picture::{Pair, PictureParameters};
+use crate::bitstream::stream::MARKER;
+use crate::bitstream::unit::{self, UnitHeader, UnitType};
+use crate::bitstream::{InnerCodec, Reduction, Sequence, StreamFormat};
+use crate::error::{Error, Result};
+use crate::inner::native::planes::{Levels, PlaneCoder};
+use crate::inner::native::range_coder::Writer;
+use crate::kernels::moments::Moments;
+use crate::limits::{self, Limits};
+use crate::quantiser::{self, QP_MAX, Quantiser};
+use crate::rate_control::RateController;
 use crate::reduction::Transform;
-use crate::statistics::{FrameStatistics, StatisticsMode};
-use crate::tensor::{Layout, TensorRef};
+use crate::reduction::forward::{self, Forward};
+use crate::reduction::grid::Grid;
+use crate::statistics::{self, FrameStatistics, MeanStd, StatisticsMode};
+use crate::tensor::{Dtype, Layout, TensorRef};
+use half::bf16;
+use half::slice::HalfFloatSliceExt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Positions without a usable prediction, in per cent, from which a predicted frame counts as a scene cut.
+const SCENE_CUT: usize = 80;
+/// The reference scale may be off by this factor before the frame is made a random access point.
+const SCALE_DRIFT: f32 = 4.0;
+/// Most threads that can be asked for.
+pub(crate) const MAX_THREADS: usize = 64;
 
 /// How the encoder chooses the quantiser of a frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,7 +46,7 @@ pub enum RateControl {
 /// Settings of an [`Encoder`]. `Default` is the one source of the default values.
 #[derive(Debug, Clone)]
 pub struct EncoderConfig {
-    /// Quantiser or bit rate. Default: constant qp 34.
+    /// Quantiser or bit rate. Default: constant qp 32.
     pub rate_control: RateControl,
     /// Most frames from one random access point to the next; 0 = only the first frame is one. Default: 32.
     pub key_int_max: u32,
@@ -58,7 +79,7 @@ pub struct EncoderConfig {
 impl Default for EncoderConfig {
     fn default() -> Self {
         Self {
-            rate_control: RateControl::ConstantQp(34),
+            rate_control: RateControl::ConstantQp(32),
             key_int_max: 32,
             stats_period: 0,
             stats_threshold: 0.1,
@@ -108,10 +129,51 @@ pub struct EncodedFrame {
     pub qp: u8,
     /// Whether the statistics were refreshed with this frame.
     pub refreshed: bool,
+    /// Time spent in each stage.
+    pub times: EncodeTimes,
+}
+
+/// Time that the stages of encoding one frame took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EncodeTimes {
+    /// Statistics, conversion from binary16 included.
+    pub statistics: Duration,
+    /// Gathering the vectors of the grid.
+    pub gather: Duration,
+    /// Projection on the components.
+    pub project: Duration,
+    /// Quantisation and choice of prediction.
+    pub quantise: Duration,
+    /// Entropy coding and writing.
+    pub code: Duration,
 }
 
 /// Codes feature sets of one layout, frame by frame, with no delay. See docs/bitstream.md.
-pub struct Encoder {}
+pub struct Encoder {
+    config: EncoderConfig,
+    sequence: Sequence,
+    forward: Forward,
+    pool: Option<rayon::ThreadPool>,
+    /// Layers that came as binary16, as binary32.
+    widened: Vec<Vec<f32>>,
+    planes: Vec<f32>,
+    quantiser: Quantiser,
+    coder: PlaneCoder,
+    levels: Levels,
+    rate: Option<RateController>,
+    measured: FrameStatistics,
+    peaks: Vec<f32>,
+    signalled: PictureParameters,
+    scale: f32,
+    /// Frames since the start, the last random access point, and the last refresh.
+    index: u64,
+    since_random_access: u32,
+    since_refresh: u32,
+    /// A frame was quantised but could not be written: no decoder has what it would predict from.
+    broken: bool,
+    payload: Vec<u8>,
+    frame: Vec<u8>,
+}
 
 impl Encoder {
     /// Checks `config` against `layout` and makes an encoder.
@@ -120,18 +182,64 @@ impl Encoder {
     /// `InvalidConfig` with the offending value and its legal range; `LimitExceeded`; `Transform` when the
     /// transform was calibrated on other shapes.
     pub fn new(config: EncoderConfig, layout: Layout) -> Result<Self> {
-        let _ = (config, layout);
-        todo!()
+        check(&config)?;
+        limits::check("number of values in a frame", layout.elements(), config.limits.max_elements)?;
+        let grid = Grid::new(&layout, &config.limits)?;
+        let components = forward::check(&layout, &grid, config.transform.as_deref(), config.components)?;
+        limits::check("number of components", components as u64, u64::from(config.limits.max_components))?;
+        let pool = thread_pool(config.threads)?;
+        let (height, width, positions) = (grid.height, grid.width, grid.positions());
+        let widened = layout.layers().iter().map(|l| match l.dtype {
+            Dtype::F16 => vec![0.0; l.shape.elements() as usize],
+            Dtype::F32 => Vec::new(),
+        });
+        let layers = layout.layers().len();
+        Ok(Self {
+            widened: widened.collect(),
+            planes: vec![0.0; components * positions],
+            quantiser: Quantiser::new(components, positions),
+            coder: PlaneCoder::new(components, height, width, u64::MAX),
+            levels: Levels::new(components, positions),
+            rate: rate_controller(config.rate_control),
+            measured: FrameStatistics { layers: vec![MeanStd::default(); layers], fused: MeanStd::default() },
+            peaks: vec![0.0; layers],
+            signalled: PictureParameters::default(),
+            scale: 1.0,
+            index: 0,
+            since_random_access: 0,
+            since_refresh: 0,
+            broken: false,
+            payload: Vec::new(),
+            frame: Vec::new(),
+            forward: Forward::new(grid, config.transform.as_deref(), components),
+            pool,
+            sequence: Sequence {
+                layout,
+                inner: InnerCodec::Native,
+                statistics: config.statistics,
+                reduction: config.transform.as_ref().map_or(Reduction::Dct, |t| Reduction::Klt(t.id())),
+                components: components as u32,
+                framerate: config.framerate,
+                stats_period: config.stats_period,
+                lossless: config.lossless,
+            },
+            config,
+        })
     }
 
     /// The layout that every frame must have.
     pub fn layout(&self) -> &Layout {
-        todo!()
+        &self.sequence.layout
+    }
+
+    /// Parameters of the stream that is written.
+    pub fn sequence(&self) -> &Sequence {
+        &self.sequence
     }
 
     /// The settings in force.
     pub fn config(&self) -> &EncoderConfig {
-        todo!()
+        &self.config
     }
 
     /// Changes the rate control from the next frame on.
@@ -139,8 +247,15 @@ impl Encoder {
     /// # Errors
     /// `InvalidConfig`; the old settings stay.
     pub fn set_rate_control(&mut self, rate_control: RateControl) -> Result<()> {
-        let _ = rate_control;
-        todo!()
+        check_rate_control(rate_control)?;
+        match (&mut self.rate, rate_control) {
+            (Some(rate), RateControl::Bitrate { kbit_per_second, frames_per_second }) => {
+                rate.retarget(kbit_per_second, frames_per_second);
+            }
+            (rate, _) => *rate = rate_controller(rate_control),
+        }
+        self.config.rate_control = rate_control;
+        Ok(())
     }
 
     /// Codes one frame and appends its access unit to `out`.
@@ -154,28 +269,336 @@ impl Encoder {
         request: FrameRequest,
         out: &mut Vec<u8>,
     ) -> Result<EncodedFrame> {
-        let _ = (tensors, request, out);
-        todo!()
+        let mut clock = Clock(Instant::now());
+        let mut times = EncodeTimes::default();
+        self.check_tensors(tensors)?;
+        self.measure(tensors)?;
+        times.statistics = clock.lap();
+        self.reduce(tensors, &mut times, &mut clock);
+
+        let mut moments = Moments::new(0.0);
+        moments.add(&self.planes);
+        self.measured.fused = MeanStd::from(&moments);
+        let kind = self.choose_kind(request);
+        let random_access = kind == FrameKind::RandomAccess;
+        let mut refresh = random_access || self.refresh_is_due();
+        if random_access {
+            self.update_signalled(true);
+            self.scale = self.signalled.reference_scale();
+        }
+        times.statistics += clock.lap();
+
+        let qp = self.choose_qp(kind);
+        let step = (!self.config.lossless).then(|| quantiser::step(qp));
+        let predicted = self.quantiser.quantise(&self.planes, self.scale, step, random_access, &mut self.levels);
+        let positions = self.levels.modes.len();
+        refresh |= self.config.stats_threshold > 0.0 && (positions - predicted) * 100 >= positions * SCENE_CUT;
+        refresh &= self.config.statistics != StatisticsMode::None || random_access;
+        if refresh && !random_access {
+            self.update_signalled(false);
+        }
+        times.quantise = clock.lap();
+
+        let start = out.len();
+        self.broken = true;
+        let statistics_bytes = self.write(kind, qp, refresh, out)?;
+        self.broken = false;
+        times.code = clock.lap();
+
+        let bytes = out.len() - start;
+        let encoded = EncodedFrame {
+            index: self.index,
+            kind,
+            bytes,
+            header_bytes: bytes - statistics_bytes - (self.frame.len() - 1),
+            statistics_bytes,
+            qp,
+            refreshed: refresh,
+            times,
+        };
+        if let Some(rate) = &mut self.rate {
+            rate.update(kind, qp, bytes);
+        }
+        self.index += 1;
+        self.since_random_access = if random_access { 1 } else { self.since_random_access.saturating_add(1) };
+        self.since_refresh = if refresh { 1 } else { self.since_refresh.saturating_add(1) };
+        Ok(encoded)
     }
 
     /// Measured statistics of the frame encoded last: of the unquantised tensors.
     pub fn statistics(&self) -> &FrameStatistics {
-        todo!()
+        &self.measured
     }
 
     /// The encoder's own reconstruction of the fused tensor of the last frame, in fixed point: what a decoder
     /// must have, bit for bit. `K` planes, each of the grid's positions in raster order.
     pub fn reconstruction(&self) -> &[i32] {
-        todo!()
+        self.quantiser.reconstruction()
+    }
+
+    /// The scale that quantiser steps are relative to (docs/bitstream.md §6), of the frame encoded last.
+    pub fn reference_scale(&self) -> f32 {
+        self.scale
     }
 
     /// The parameter sets of the sequence in the encoder's format, for `codec_data`.
     pub fn sequence_header(&self) -> Vec<u8> {
-        todo!()
+        let (mut out, mut payload) = (Vec::new(), Vec::new());
+        if self.config.format == StreamFormat::ByteStream {
+            out.extend_from_slice(&MARKER);
+        }
+        self.sequence.write(&mut payload);
+        unit::write(&mut out, UnitHeader { unit_type: UnitType::Sequence, last: false, nibble: 0 }, &payload);
+        out
     }
 
     /// Forgets the stream: the next frame starts a new one with frame number 0.
     pub fn reset(&mut self) {
-        todo!()
+        self.index = 0;
+        self.rate = rate_controller(self.config.rate_control);
     }
+
+    fn check_tensors(&self, tensors: &[TensorRef<'_>]) -> Result<()> {
+        let layers = self.sequence.layout.layers();
+        if tensors.len() != layers.len() {
+            return Err(Error::input(format!("{} tensors, the layout has {} layers", tensors.len(), layers.len())));
+        }
+        for (n, (tensor, layer)) in tensors.iter().zip(layers).enumerate() {
+            let expected = layer.shape.elements();
+            if tensor.len() as u64 != expected || tensor.dtype() != layer.dtype {
+                return Err(Error::input(format!(
+                    "layer {n} ({:?}) with {} values of {:?}, {expected} of {:?} ({}) were announced",
+                    layer.name,
+                    tensor.len(),
+                    tensor.dtype(),
+                    layer.dtype,
+                    layer.shape
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn measure(&mut self, tensors: &[TensorRef<'_>]) -> Result<()> {
+        for (n, tensor) in tensors.iter().enumerate() {
+            let values = match tensor {
+                TensorRef::F32(values) => values,
+                TensorRef::F16(values) => {
+                    values.convert_to_f32_slice(&mut self.widened[n]);
+                    &self.widened[n][..]
+                }
+            };
+            let moments = statistics::measure(n, &self.sequence.layout.layers()[n].name, values)?;
+            self.measured.layers[n] = MeanStd::from(&moments);
+            self.peaks[n] = (f64::from(moments.max) - moments.mean()).max(0.0) as f32;
+        }
+        Ok(())
+    }
+
+    fn reduce(&mut self, tensors: &[TensorRef<'_>], times: &mut EncodeTimes, clock: &mut Clock) {
+        let widened = &self.widened;
+        let layer = |n: usize| match tensors[n] {
+            TensorRef::F32(values) => values,
+            TensorRef::F16(_) => &widened[n][..],
+        };
+        let (forward, planes) = (&mut self.forward, &mut self.planes);
+        match &self.pool {
+            Some(pool) => {
+                let threads = pool.current_num_threads();
+                pool.install(|| forward.gather(layer, true));
+                times.gather = clock.lap();
+                pool.install(|| forward.project(planes, threads));
+            }
+            None => {
+                forward.gather(layer, false);
+                times.gather = clock.lap();
+                forward.project(planes, 1);
+            }
+        }
+        times.project = clock.lap();
+    }
+
+    fn choose_kind(&self, request: FrameRequest) -> FrameKind {
+        let due = self.config.key_int_max > 0 && self.since_random_access >= self.config.key_int_max;
+        let std_dev = statistics::aggregate(&self.measured.layers).std_dev;
+        let scale = quantiser::reference_scale(std_dev);
+        // Constant layers set no scale, so none can have drifted away.
+        let drifted = self.config.reference_scale.is_none()
+            && !self.config.lossless
+            && std_dev > 0.0
+            && !(self.scale / SCALE_DRIFT..=self.scale * SCALE_DRIFT).contains(&scale);
+        if self.index == 0 || self.broken || request.random_access || due || drifted {
+            FrameKind::RandomAccess
+        } else {
+            FrameKind::Predicted
+        }
+    }
+
+    fn refresh_is_due(&self) -> bool {
+        let period = self.config.stats_period;
+        match self.config.statistics {
+            StatisticsMode::None => false,
+            StatisticsMode::Ecs => true,
+            _ if period > 0 && self.since_refresh >= period => true,
+            mode => self.config.stats_threshold > 0.0 && self.drift(mode) > f64::from(self.config.stats_threshold),
+        }
+    }
+
+    /// Largest change of a mean or standard deviation against what was signalled, in standard deviations.
+    fn drift(&self, mode: StatisticsMode) -> f64 {
+        let change = |now: MeanStd, then: &Pair| {
+            let unit = f64::from(then.std_dev).max(1e-12);
+            let mean = (now.mean - f64::from(then.mean)).abs() / unit;
+            mean.max((now.std_dev / unit - 1.0).abs())
+        };
+        let signalled = &self.signalled.layers;
+        if mode == StatisticsMode::Simplified {
+            let now = statistics::aggregate(&self.measured.layers);
+            return signalled.first().map_or(f64::INFINITY, |then| change(now, then));
+        }
+        self.measured.layers.iter().zip(signalled).map(|(&now, then)| change(now, then)).fold(0.0, f64::max)
+    }
+
+    /// Takes the measured statistics as those to be signalled.
+    fn update_signalled(&mut self, random_access: bool) {
+        let mode = self.config.statistics;
+        let pair = |m: MeanStd| Pair { mean: m.mean as f32, std_dev: m.std_dev as f32 };
+        let narrow =
+            |m: MeanStd| Pair { mean: bf16::from_f64(m.mean).to_f32(), std_dev: bf16::from_f64(m.std_dev).to_f32() };
+        let derived = quantiser::reference_scale(statistics::aggregate(&self.measured.layers).std_dev);
+        let s = &mut self.signalled;
+        s.layers.clear();
+        s.peaks.clear();
+        s.fused = None;
+        match mode {
+            StatisticsMode::ZScore => {
+                s.fused = Some(pair(self.measured.fused));
+                s.layers.extend(self.measured.layers.iter().map(|&m| pair(m)));
+            }
+            StatisticsMode::Simplified => {
+                s.fused = Some(narrow(self.measured.fused));
+                s.layers.push(narrow(statistics::aggregate(&self.measured.layers)));
+            }
+            StatisticsMode::Ecs => s.peaks.extend_from_slice(&self.peaks),
+            StatisticsMode::None => {}
+        }
+        s.reference_scale = match self.config.reference_scale {
+            _ if !random_access => None,
+            Some(scale) => Some(scale),
+            None if !s.layers.is_empty() => None,
+            None => Some(derived),
+        };
+    }
+
+    fn choose_qp(&mut self, kind: FrameKind) -> u8 {
+        match (&mut self.rate, self.config.rate_control) {
+            (Some(rate), _) => {
+                let (planes, scale) = (&self.planes, self.scale);
+                let estimate = |qp| 7.0 * Quantiser::count_nonzero(planes, scale, quantiser::step(qp)) as f64;
+                rate.choose(kind, self.config.key_int_max, estimate)
+            }
+            (None, RateControl::ConstantQp(qp)) => qp,
+            (None, RateControl::Bitrate { .. }) => unreachable!("a bit rate comes with a controller"),
+        }
+    }
+
+    /// Writes the access unit; returns how many bytes of it are statistics values.
+    fn write(&mut self, kind: FrameKind, qp: u8, refresh: bool, out: &mut Vec<u8>) -> Result<usize> {
+        let random_access = kind == FrameKind::RandomAccess;
+        let (nibble, head) = frame_head((self.index % u64::from(NUMBERS)) as u32, qp);
+        self.frame.clear();
+        self.frame.push(head);
+        let mut bits = Writer::new(&mut self.frame);
+        self.coder.code(&mut bits, &mut self.levels, random_access)?;
+        bits.finish();
+        limits::check(
+            "number of bytes in an access unit",
+            self.frame.len() as u64,
+            self.config.limits.max_access_unit,
+        )?;
+
+        let mut statistics_bytes = 0;
+        if random_access {
+            if self.config.format == StreamFormat::ByteStream {
+                out.extend_from_slice(&MARKER);
+            }
+            self.payload.clear();
+            self.sequence.write(&mut self.payload);
+            unit::write(out, UnitHeader { unit_type: UnitType::Sequence, last: false, nibble: 0 }, &self.payload);
+        }
+        if refresh {
+            self.payload.clear();
+            self.signalled.write(self.config.statistics, &mut self.payload);
+            statistics_bytes = self.payload.len();
+            let nibble = u8::from(self.signalled.reference_scale.is_some());
+            unit::write(out, UnitHeader { unit_type: UnitType::Picture, last: false, nibble }, &self.payload);
+        }
+        let unit_type = if random_access { UnitType::RandomAccessFrame } else { UnitType::PredictedFrame };
+        unit::write(out, UnitHeader { unit_type, last: true, nibble }, &self.frame);
+        Ok(statistics_bytes)
+    }
+}
+
+/// Measures stretches of time one after the other.
+struct Clock(Instant);
+
+impl Clock {
+    fn lap(&mut self) -> Duration {
+        let now = Instant::now();
+        now.duration_since(std::mem::replace(&mut self.0, now))
+    }
+}
+
+fn check(config: &EncoderConfig) -> Result<()> {
+    check_rate_control(config.rate_control)?;
+    if !(config.stats_threshold.is_finite() && config.stats_threshold >= 0.0) {
+        return Err(Error::config(format!(
+            "a statistics threshold of {}, legal is 0 and above",
+            config.stats_threshold
+        )));
+    }
+    if config.framerate.1 == 0 {
+        return Err(Error::config(format!("a frame rate of {}/0", config.framerate.0)));
+    }
+    if let Some(scale) = config.reference_scale
+        && !(scale.is_finite() && scale > 0.0)
+    {
+        return Err(Error::config(format!("a reference scale of {scale}, legal are finite values above 0")));
+    }
+    Ok(())
+}
+
+fn check_rate_control(rate_control: RateControl) -> Result<()> {
+    match rate_control {
+        RateControl::ConstantQp(qp) if qp > QP_MAX => Err(Error::config(format!("qp {qp}, legal are 0 to {QP_MAX}"))),
+        RateControl::Bitrate { kbit_per_second: 0, .. } => {
+            Err(Error::config("a bit rate of 0 kbit/s, legal are 1 and above"))
+        }
+        RateControl::Bitrate { frames_per_second: (n, d), .. } if n == 0 || d == 0 => {
+            Err(Error::config(format!("a bit rate at {n}/{d} frames a second: it needs a known frame rate")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn rate_controller(rate_control: RateControl) -> Option<RateController> {
+    match rate_control {
+        RateControl::ConstantQp(_) => None,
+        RateControl::Bitrate { kbit_per_second, frames_per_second } => {
+            Some(RateController::new(kbit_per_second, frames_per_second))
+        }
+    }
+}
+
+/// Workers for `threads` threads; none for one.
+pub(crate) fn thread_pool(threads: usize) -> Result<Option<rayon::ThreadPool>> {
+    if threads > MAX_THREADS {
+        return Err(Error::config(format!("{threads} threads, legal are 0 (one a core) to {MAX_THREADS}")));
+    }
+    let threads = if threads == 0 { std::thread::available_parallelism().map_or(1, |n| n.get()) } else { threads };
+    if threads == 1 {
+        return Ok(None);
+    }
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.min(MAX_THREADS)).build();
+    pool.map(Some).map_err(|e| Error::config(format!("{threads} threads cannot be started: {e}")))
 }

@@ -10,8 +10,14 @@ pub mod bitstream;
 pub mod decoder;
 pub mod encoder;
 mod error;
+#[doc(hidden)]
+pub mod inner;
+mod kernels;
 mod limits;
+mod quantiser;
+mod rate_control;
 pub mod reduction;
+mod refinement;
 pub mod statistics;
 pub mod tensor;
 

@@ -1,5 +1,8 @@
 //! Global statistics of a tensor: mean and population standard deviation over all of its values.
 
+use crate::error::Error;
+use crate::kernels::moments::Moments;
+
 /// Mean and population standard deviation of all values of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct MeanStd {
@@ -55,4 +58,62 @@ pub struct FrameStatistics {
     pub layers: Vec<MeanStd>,
     /// Of the fused tensor.
     pub fused: MeanStd,
+}
+
+/// Measures `values` of layer `n`.
+///
+/// # Errors
+/// `InvalidInput` for NaN or an infinity; the message has layer and index.
+pub(crate) fn measure(n: usize, name: &str, values: &[f32]) -> Result<Moments, Error> {
+    let mut moments = Moments::new(values.first().copied().filter(|v| v.is_finite()).unwrap_or(0.0));
+    moments.add(values);
+    if moments.sum.is_finite() && moments.squares.is_finite() {
+        return Ok(moments);
+    }
+    if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+        return Err(Error::input(format!("layer {n} ({name:?}) holds {} at index {at}", values[at])));
+    }
+    // All finite, but squares beyond binary32: rare enough to be slow.
+    let pivot = moments.pivot;
+    moments.sum = values.iter().map(|&v| f64::from(v) - pivot).sum();
+    moments.squares = values.iter().map(|&v| (f64::from(v) - pivot).powi(2)).sum();
+    Ok(moments)
+}
+
+/// The single pair of mode `simplified`: the mean of the means and the root of the mean variance, layers counting alike.
+pub(crate) fn aggregate(layers: &[MeanStd]) -> MeanStd {
+    let n = layers.len().max(1) as f64;
+    let mean = layers.iter().map(|m| m.mean).sum::<f64>() / n;
+    let variance = layers.iter().map(|m| m.std_dev * m.std_dev).sum::<f64>() / n;
+    MeanStd { mean, std_dev: variance.sqrt() }
+}
+
+impl From<&Moments> for MeanStd {
+    fn from(m: &Moments) -> Self {
+        Self { mean: m.mean(), std_dev: m.std_dev() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nan_and_infinity_are_named_with_layer_and_index() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut values = vec![0.5f32; 10_000];
+            values[7777] = bad;
+            let error = measure(3, "p4", &values).unwrap_err();
+            assert_eq!(error.to_string(), format!("layer 3 (\"p4\") holds {bad} at index 7777"));
+            values[0] = bad;
+            assert!(measure(3, "p4", &values).unwrap_err().to_string().ends_with("index 0"));
+        }
+    }
+
+    #[test]
+    fn huge_finite_values_are_measured_not_refused() {
+        let values = [3e38f32, -3e38, 3e38, -3e38];
+        let m = MeanStd::from(&measure(0, "", &values).unwrap());
+        assert!(m.mean.abs() < 1e30 && (m.std_dev / 3e38 - 1.0).abs() < 1e-6, "{m:?}");
+    }
 }

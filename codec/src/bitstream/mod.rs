@@ -1,9 +1,13 @@
-//! The coded stream: units, parameter sets, frames, and the byte-stream framing. Normative text: docs/bitstream.md.
+//! The coded stream: units, parameter sets, access units, and the byte-stream framing. Normative text: docs/bitstream.md.
 
+pub(crate) mod access_unit;
+mod bytes;
+pub(crate) mod picture;
 mod sequence;
 pub mod stream;
+pub(crate) mod unit;
 
-pub use sequence::{InnerCodec, Reduction, Sequence};
+pub use sequence::{InnerCodec, Reduction, Sequence, VERSION};
 
 /// How access units are delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -1,8 +1,14 @@
-//! The sequence parameter set.
+//! The sequence parameter set (docs/bitstream.md §4.1): parse, validate and write, in the order of the bytes.
 
+use super::bytes::{Cursor, push_varint};
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{self, Limits};
 use crate::reduction::TransformId;
 use crate::statistics::StatisticsMode;
-use crate::tensor::Layout;
+use crate::tensor::{ChannelOrder, Dtype, Layer, Layout, Shape};
+
+/// Version of the format that this build writes, and the only one it reads.
+pub const VERSION: u8 = 1;
 
 /// Inner codec of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -15,7 +21,9 @@ pub enum InnerCodec {
 impl InnerCodec {
     /// The name used in caps.
     pub const fn name(self) -> &'static str {
-        "native"
+        match self {
+            InnerCodec::Native => "native",
+        }
     }
 }
 
@@ -47,4 +55,175 @@ pub struct Sequence {
     pub stats_period: u32,
     /// Whether the fixed-point fused tensor is coded without loss.
     pub lossless: bool,
+}
+
+impl Sequence {
+    /// Reads the payload of a sequence parameter set.
+    ///
+    /// # Errors
+    /// `Corruption`, `InsufficientData`, `LimitExceeded`; `Compatibility` for another version;
+    /// `Unsupported` for an inner codec that this build does not have.
+    pub fn parse(payload: &[u8], limits: &Limits) -> Result<Self> {
+        let mut c = Cursor::new(payload);
+        let version = c.u8()?;
+        if version != VERSION {
+            return Err(Error::new(
+                ErrorKind::Compatibility,
+                format!("a stream of format version {version}, this build reads version {VERSION}"),
+            ));
+        }
+        let flags = c.u8()?;
+        let statistics = StatisticsMode::ALL[usize::from(flags & 3)];
+        let inner = match flags >> 2 & 3 {
+            0 => InnerCodec::Native,
+            n => return Err(Error::new(ErrorKind::Unsupported, format!("inner codec {n}, this build has 0 (native)"))),
+        };
+        if flags >> 6 != 0 {
+            return Err(Error::corrupt(format!("sequence flags {flags:#04x} with a reserved bit set")));
+        }
+        let count = c.varint()?;
+        limits::check("number of layers", u64::from(count), u64::from(limits.max_layers.min(256)))?;
+        let layers = (0..count).map(|_| parse_layer(&mut c)).collect::<Result<Vec<_>>>()?;
+        let layout = Layout::new(layers, limits).map_err(as_corruption)?;
+        let components = c.varint()?;
+        limits::check("number of components", u64::from(components), u64::from(limits.max_components))?;
+        if components == 0 {
+            return Err(Error::corrupt("a fused tensor of 0 components"));
+        }
+        let reduction = if flags >> 4 & 1 == 1 {
+            Reduction::Klt(TransformId(c.take(8)?.try_into().expect("8 bytes")))
+        } else {
+            Reduction::Dct
+        };
+        let framerate = (c.varint()?, c.varint()?);
+        if framerate.1 == 0 {
+            return Err(Error::corrupt(format!("a frame rate of {}/0", framerate.0)));
+        }
+        let stats_period = c.varint()?;
+        c.finish("a sequence parameter set")?;
+        let lossless = flags >> 5 & 1 == 1;
+        Ok(Self { layout, inner, statistics, reduction, components, framerate, stats_period, lossless })
+    }
+
+    /// Appends the payload that [`Self::parse`] reads.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let mode = StatisticsMode::ALL.iter().position(|&m| m == self.statistics).unwrap_or(0) as u8;
+        let klt = matches!(self.reduction, Reduction::Klt(_));
+        out.push(VERSION);
+        out.push(mode | u8::from(klt) << 4 | u8::from(self.lossless) << 5);
+        push_varint(out, self.layout.layers().len() as u32);
+        self.layout.layers().iter().for_each(|l| write_layer(l, out));
+        push_varint(out, self.components);
+        if let Reduction::Klt(id) = self.reduction {
+            out.extend_from_slice(&id.0);
+        }
+        push_varint(out, self.framerate.0);
+        push_varint(out, self.framerate.1);
+        push_varint(out, self.stats_period);
+    }
+}
+
+fn parse_layer(c: &mut Cursor<'_>) -> Result<Layer> {
+    let flags = c.u8()?;
+    let dtype = match flags & 3 {
+        0 => Dtype::F16,
+        1 => Dtype::F32,
+        n => return Err(Error::corrupt(format!("value type {n} of a layer, legal are 0 (float16) and 1 (float32)"))),
+    };
+    if flags >> 4 != 0 {
+        return Err(Error::corrupt(format!("layer flags {flags:#04x} with a reserved bit set")));
+    }
+    let order = if flags >> 3 & 1 == 1 { ChannelOrder::Hwc } else { ChannelOrder::Chw };
+    let channels = c.varint()?;
+    let shape =
+        if flags >> 2 & 1 == 1 { Shape::vector(channels) } else { Shape::chw(channels, c.varint()?, c.varint()?) };
+    let length = c.u8()?;
+    let name = std::str::from_utf8(c.take(usize::from(length))?)
+        .map_err(|e| Error::corrupt(format!("a layer name that is not UTF-8: {e}")))?;
+    Ok(Layer { name: name.to_owned(), shape, dtype, order })
+}
+
+fn write_layer(layer: &Layer, out: &mut Vec<u8>) {
+    let dtype = match layer.dtype {
+        Dtype::F16 => 0,
+        Dtype::F32 => 1,
+    };
+    let vector = layer.shape.is_vector();
+    out.push(dtype | u8::from(vector) << 2 | u8::from(layer.order == ChannelOrder::Hwc) << 3);
+    push_varint(out, layer.shape.channels());
+    if !vector {
+        push_varint(out, layer.shape.height());
+        push_varint(out, layer.shape.width());
+    }
+    out.push(layer.name.len() as u8);
+    out.extend_from_slice(layer.name.as_bytes());
+}
+
+/// What is bad input of an encoder is corruption when it comes from a stream.
+fn as_corruption(e: Error) -> Error {
+    if e.kind() == ErrorKind::InvalidInput { Error::corrupt(e.to_string()) } else { e }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sequence() -> Sequence {
+        let layers = vec![
+            Layer::new("p3", Shape::chw(64, 76, 136), Dtype::F16),
+            Layer { order: ChannelOrder::Hwc, ..Layer::new("é", Shape::chw(3, 1, 300), Dtype::F32) },
+            Layer::new("", Shape::vector(512), Dtype::F32),
+        ];
+        Sequence {
+            layout: Layout::new(layers, &Limits::default()).unwrap(),
+            inner: InnerCodec::Native,
+            statistics: StatisticsMode::Simplified,
+            reduction: Reduction::Klt(TransformId([1, 2, 3, 4, 5, 6, 7, 8])),
+            components: 640,
+            framerate: (25, 1),
+            stats_period: 300,
+            lossless: false,
+        }
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_specification() {
+        let mut bytes = Vec::new();
+        sequence().write(&mut bytes);
+        #[rustfmt::skip]
+        assert_eq!(bytes, [
+            1, 0x11, 3,
+            0x00, 64, 76, 0x88, 0x01, 2, b'p', b'3',
+            0x09, 3, 1, 0xAC, 0x02, 2, 0xC3, 0xA9,
+            0x05, 0x80, 0x04, 0,
+            0x80, 0x05, 1, 2, 3, 4, 5, 6, 7, 8, 25, 1, 0xAC, 0x02,
+        ]);
+        assert_eq!(Sequence::parse(&bytes, &Limits::default()).unwrap(), sequence());
+    }
+
+    #[test]
+    fn every_cut_is_insufficient_data() {
+        let mut bytes = Vec::new();
+        sequence().write(&mut bytes);
+        for cut in 0..bytes.len() {
+            let error = Sequence::parse(&bytes[..cut], &Limits::default()).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InsufficientData, "cut at {cut}: {error}");
+        }
+        bytes.push(0);
+        assert_eq!(Sequence::parse(&bytes, &Limits::default()).unwrap_err().kind(), ErrorKind::Corruption);
+    }
+
+    #[test]
+    fn another_version_and_absurd_sizes_are_named() {
+        let mut bytes = Vec::new();
+        sequence().write(&mut bytes);
+        bytes[0] = 2;
+        let error = Sequence::parse(&bytes, &Limits::default()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Compatibility);
+        assert_eq!(error.to_string(), "a stream of format version 2, this build reads version 1");
+        let huge = [1, 0, 1, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 2, 0, 1, 0, 1, 0];
+        assert_eq!(Sequence::parse(&huge, &Limits::default()).unwrap_err().kind(), ErrorKind::LimitExceeded);
+        let many = [1, 0, 0x81, 0x02];
+        assert_eq!(Sequence::parse(&many, &Limits::default()).unwrap_err().kind(), ErrorKind::LimitExceeded);
+    }
 }

@@ -1,11 +1,14 @@
-//! Finding access units in bytes: splitting a byte stream, resynchronisation, conversion between the framings,
-//! and looking into an access unit without decoding it.
+//! Finding access units in bytes: splitting a byte stream, resynchronisation, conversion between the formats,
+//! and looking into an access unit without decoding it (docs/bitstream.md §3.4).
 
+use super::access_unit::{self, AccessUnit};
+use super::picture::PictureParameters;
+use super::unit::{self, Unit, UnitHeader, UnitType};
 use super::{Sequence, StreamFormat};
 use crate::encoder::FrameKind;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Limits;
-use crate::statistics::FrameStatistics;
+use crate::statistics::{FrameStatistics, MeanStd, StatisticsMode};
 
 /// The bytes that begin every random access unit of a byte stream (and so every `.fcm` file).
 pub const MARKER: [u8; 4] = [0xFC, b'F', b'C', b'M'];
@@ -27,7 +30,7 @@ pub enum Scan {
         /// Bytes of it.
         len: usize,
     },
-    /// Not decodable here: skip `len` bytes, at least 1, and scan again. An access unit that fails its check, or
+    /// Not decodable here: skip `len` bytes, at least 1, and scan again, no longer synced. An access unit that fails its check, or
     /// bytes that belong to none.
     Skip {
         /// Bytes to skip.
@@ -40,13 +43,63 @@ pub enum Scan {
     },
 }
 
-/// Looks at the start of `bytes` in the given format. Work is linear in `bytes.len()`.
+/// Looks at the start of `bytes` in the given format.
 ///
 /// `synced`: whether the bytes directly follow a whole access unit (or [`Scan::EndOfStream`]); if not, only a random
 /// access point (its marker, in a byte stream) is accepted. `at_end`: no more bytes will come.
 pub fn scan(bytes: &[u8], format: StreamFormat, synced: bool, at_end: bool, limits: &Limits) -> Scan {
-    let _ = (bytes, format, synced, at_end, limits);
-    todo!()
+    if bytes.is_empty() {
+        return Scan::NeedMore { at_least: 1 };
+    }
+    let marked = match format {
+        StreamFormat::ByteStream => bytes.starts_with(&MARKER),
+        StreamFormat::Packetized => bytes[0] >> 5 == 1,
+    };
+    if !marked {
+        // Where the marker may begin in what is there; a part of one at the very end counts.
+        if format == StreamFormat::ByteStream && MARKER.starts_with(bytes) && !at_end {
+            return Scan::NeedMore { at_least: MARKER.len() };
+        }
+        if !synced {
+            return Scan::Skip { len: skip(bytes, format, at_end) };
+        }
+    }
+    if synced
+        && let Ok(unit) = Unit::read(bytes, limits)
+        && unit.header.unit_type == UnitType::End
+    {
+        return Scan::EndOfStream { len: unit.len };
+    }
+    match AccessUnit::read(bytes, limits) {
+        Ok(unit) if unit.kind == FrameKind::RandomAccess && !marked => Scan::Skip { len: skip(bytes, format, at_end) },
+        Ok(unit) => Scan::AccessUnit { len: unit.len, kind: unit.kind, number: unit.number },
+        Err(e) if e.kind() == ErrorKind::InsufficientData && !at_end => {
+            let at_least = access_unit::needed(bytes);
+            if at_least as u64 > limits.max_access_unit.saturating_add(64) {
+                return Scan::Skip { len: skip(bytes, format, at_end) };
+            }
+            Scan::NeedMore { at_least: at_least.max(bytes.len() + 1) }
+        }
+        Err(_) => Scan::Skip { len: skip(bytes, format, at_end) },
+    }
+}
+
+/// Bytes up to the next place where a random access unit may begin, at least 1.
+fn skip(bytes: &[u8], format: StreamFormat, at_end: bool) -> usize {
+    let found = match format {
+        StreamFormat::ByteStream => bytes[1..].windows(MARKER.len()).position(|w| w == MARKER),
+        StreamFormat::Packetized => bytes[1..].iter().position(|b| b >> 5 == 1),
+    };
+    if let Some(at) = found {
+        return at + 1;
+    }
+    let keep = match (format, at_end) {
+        (StreamFormat::ByteStream, false) => {
+            (1..MARKER.len()).rev().find(|&n| n < bytes.len() && bytes.ends_with(&MARKER[..n])).unwrap_or(0)
+        }
+        _ => 0,
+    };
+    bytes.len() - keep
 }
 
 /// The same access unit in another format, appended to `out`. (A byte stream marks random access points.)
@@ -54,8 +107,12 @@ pub fn scan(bytes: &[u8], format: StreamFormat, synced: bool, at_end: bool, limi
 /// # Errors
 /// As [`Inspector::inspect`] for damaged units.
 pub fn convert(access_unit: &[u8], to: StreamFormat, limits: &Limits, out: &mut Vec<u8>) -> Result<()> {
-    let _ = (access_unit, to, limits, out);
-    todo!()
+    let unit = AccessUnit::read_whole(access_unit, limits)?;
+    if to == StreamFormat::ByteStream && unit.kind == FrameKind::RandomAccess {
+        out.extend_from_slice(&MARKER);
+    }
+    out.extend_from_slice(&access_unit[if unit.marked { MARKER.len() } else { 0 }..]);
+    Ok(())
 }
 
 /// What an access unit says of itself.
@@ -80,18 +137,21 @@ pub struct AccessUnitInfo {
 
 /// Reads access units in order without decoding them; keeps the parameter sets.
 #[derive(Debug, Default)]
-pub struct Inspector {}
+pub struct Inspector {
+    limits: Limits,
+    sequence: Option<Sequence>,
+    parameters: PictureParameters,
+}
 
 impl Inspector {
     /// Makes an inspector that waits for a random access point.
     pub fn new(limits: Limits) -> Self {
-        let _ = limits;
-        todo!()
+        Self { limits, ..Self::default() }
     }
 
     /// Parameters of the stream, once a random access point was seen.
     pub fn sequence(&self) -> Option<&Sequence> {
-        todo!()
+        self.sequence.as_ref()
     }
 
     /// Checks and reads one whole access unit of either format.
@@ -100,8 +160,29 @@ impl Inspector {
     /// `Corruption`, `InsufficientData`, `Compatibility`, `LimitExceeded`; `Corruption` too for a predicted frame before any
     /// random access point.
     pub fn inspect(&mut self, access_unit: &[u8]) -> Result<AccessUnitInfo> {
-        let _ = access_unit;
-        todo!()
+        let unit = AccessUnit::read_whole(access_unit, &self.limits)?;
+        if let Some(payload) = unit.sequence {
+            self.sequence = Some(Sequence::parse(payload, &self.limits)?);
+        }
+        let Some(sequence) = &self.sequence else {
+            return Err(Error::corrupt("a predicted frame before any random access point"));
+        };
+        let statistics = match unit.picture {
+            Some((payload, explicit)) => {
+                self.parameters.parse(payload, sequence.statistics, sequence.layout.layers().len(), explicit)?;
+                signalled(&self.parameters, sequence.statistics)
+            }
+            None => None,
+        };
+        Ok(AccessUnitInfo {
+            kind: unit.kind,
+            number: unit.number,
+            qp: unit.qp,
+            bytes: unit.len,
+            header_bytes: unit.header_bytes(),
+            statistics_bytes: unit.statistics_bytes(),
+            statistics,
+        })
     }
 
     /// Reads the parameter sets of a `codec_data`.
@@ -109,12 +190,29 @@ impl Inspector {
     /// # Errors
     /// As [`Inspector::inspect`].
     pub fn read_header(&mut self, codec_data: &[u8]) -> Result<&Sequence> {
-        let _ = codec_data;
-        todo!()
+        let unit = Unit::read(codec_data.strip_prefix(&MARKER).unwrap_or(codec_data), &self.limits)?;
+        if unit.header.unit_type != UnitType::Sequence {
+            return Err(Error::corrupt(format!(
+                "codec data that begin with a unit of type {:?}",
+                unit.header.unit_type
+            )));
+        }
+        Ok(self.sequence.insert(Sequence::parse(unit.payload, &self.limits)?))
     }
 }
 
-/// The end-of-stream unit in either format.
+fn signalled(parameters: &PictureParameters, mode: StatisticsMode) -> Option<FrameStatistics> {
+    let pair = |p: &super::picture::Pair| MeanStd { mean: f64::from(p.mean), std_dev: f64::from(p.std_dev) };
+    let peak = |&p: &f32| MeanStd { mean: 0.0, std_dev: f64::from(p) };
+    (mode != StatisticsMode::None).then(|| FrameStatistics {
+        layers: parameters.layers.iter().map(pair).chain(parameters.peaks.iter().map(peak)).collect(),
+        fused: parameters.fused.as_ref().map(pair).unwrap_or_default(),
+    })
+}
+
+/// The end-of-stream unit, the same in either format.
 pub fn end_of_stream() -> Vec<u8> {
-    todo!()
+    let mut out = Vec::new();
+    unit::write(&mut out, UnitHeader { unit_type: UnitType::End, last: true, nibble: 0 }, &[]);
+    out
 }

@@ -40,11 +40,6 @@ impl LayerCells {
     pub fn dimension(&self) -> usize {
         self.channels * self.rows * self.cols
     }
-
-    /// Values of the layer, padding not counted.
-    pub fn elements(&self) -> usize {
-        self.elements
-    }
 }
 
 /// A run of grid positions in one row of the grid and one block of lanes.
@@ -54,6 +49,25 @@ struct Segment {
     y: usize,
     x: usize,
     len: usize,
+}
+
+/// Vectors by position, refined on the way: `base[d] + scale · vectors[position · row + d]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Refined<'a> {
+    /// Vectors, `row` values apart.
+    pub vectors: &'a [f32],
+    /// Distance of neighbouring positions.
+    pub row: usize,
+    /// Summand of each value of a vector.
+    pub base: &'a [f32],
+    /// Factor of all.
+    pub scale: f32,
+}
+
+impl Refined<'_> {
+    fn value(&self, position: usize, d: usize) -> f32 {
+        self.base[d] + self.scale * self.vectors[position * self.row + d]
+    }
 }
 
 /// The grid of a layout.
@@ -132,9 +146,16 @@ impl Grid {
     }
 
     /// Gathers the vectors of the positions of block `block` into `panel` (`[dimension][LANES]`), `offset[d]` subtracted
-    /// from each. `layers` are the dense values of every layer. Lanes past the last position are left alone.
-    pub fn gather(&self, layers: &[&[f32]], offset: Option<&[f32]>, block: usize, panel: &mut [f32]) {
-        for (cells, values) in self.layers.iter().zip(layers) {
+    /// from each. `layer(n)` are the dense values of layer `n`. Lanes past the last position are left alone.
+    pub fn gather<'a>(
+        &self,
+        layer: impl Fn(usize) -> &'a [f32],
+        offset: Option<&[f32]>,
+        block: usize,
+        panel: &mut [f32],
+    ) {
+        for (n, cells) in self.layers.iter().enumerate() {
+            let values = layer(n);
             let part = cells.offset..cells.offset + cells.dimension();
             let offset = offset.map(|o| &o[part.clone()]);
             let panel = &mut panel[part.start * LANES..part.end * LANES];
@@ -173,51 +194,34 @@ impl Grid {
         }
     }
 
-    /// Calls `visit(d, y, x, start, step)` for every run of values of layer `n` that lies along a row of one channel in one grid
-    /// row, in memory order of the cells.
-    ///
-    /// Writes layer `n` from vectors by position: `out = base[d] + scale * vectors[position * row + d]`.
-    /// `row` is the distance of neighbouring positions in `vectors`. Padding is dropped.
-    pub fn scatter<T: Copy>(
-        &self,
-        n: usize,
-        vectors: &[f32],
-        row: usize,
-        base: &[f32],
-        scale: f32,
-        out: &mut [T],
-        convert: impl Fn(f32) -> T,
-    ) {
+    /// Writes layer `n` from `source`. Padding is dropped.
+    pub fn scatter<T: Copy>(&self, n: usize, source: Refined<'_>, out: &mut [T], convert: impl Fn(f32) -> T) {
         let cells = &self.layers[n];
         if cells.laid_out {
             let positions = self.positions();
             for (i, out) in out.iter_mut().enumerate() {
-                let d = cells.offset + i / positions;
-                *out = convert(base[d] + scale * vectors[(i % positions) * row + d]);
+                *out = convert(source.value(i % positions, cells.offset + i / positions));
             }
             return;
         }
         match (cells.padded, cells.stride.2, cells.cols) {
-            (false, 1, 1) => self.scatter_whole::<1, T>(cells, vectors, row, base, scale, out, convert),
-            (false, 1, 2) => self.scatter_whole::<2, T>(cells, vectors, row, base, scale, out, convert),
-            (false, 1, 4) => self.scatter_whole::<4, T>(cells, vectors, row, base, scale, out, convert),
-            (false, 1, 8) => self.scatter_whole::<8, T>(cells, vectors, row, base, scale, out, convert),
-            _ => self.scatter_any(cells, vectors, row, base, scale, out, convert),
+            (false, 1, 1) => self.scatter_whole::<1, T>(cells, source, out, convert),
+            (false, 1, 2) => self.scatter_whole::<2, T>(cells, source, out, convert),
+            (false, 1, 4) => self.scatter_whole::<4, T>(cells, source, out, convert),
+            (false, 1, 8) => self.scatter_whole::<8, T>(cells, source, out, convert),
+            _ => self.scatter_any(cells, source, out, convert),
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one inner loop, specialised by cell width")]
     #[inline(always)]
     fn scatter_whole<const COLS: usize, T: Copy>(
         &self,
         cells: &LayerCells,
-        vectors: &[f32],
-        row: usize,
-        base: &[f32],
-        scale: f32,
+        source: Refined<'_>,
         out: &mut [T],
         convert: impl Fn(f32) -> T,
     ) {
+        let Refined { vectors, row, base, scale } = source;
         for y in 0..self.height {
             let vectors = &vectors[y * self.width * row..];
             for c in 0..cells.channels {
@@ -237,26 +241,15 @@ impl Grid {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the general form of scatter_whole")]
-    fn scatter_any<T: Copy>(
-        &self,
-        cells: &LayerCells,
-        vectors: &[f32],
-        row: usize,
-        base: &[f32],
-        scale: f32,
-        out: &mut [T],
-        convert: impl Fn(f32) -> T,
-    ) {
+    fn scatter_any<T: Copy>(&self, cells: &LayerCells, source: Refined<'_>, out: &mut [T], convert: impl Fn(f32) -> T) {
         let (sc, sy, sx) = cells.stride;
         for c in 0..cells.channels {
-            for row_of_layer in 0..cells.height {
-                let (y, i) = (row_of_layer / cells.rows, row_of_layer % cells.rows);
+            for line in 0..cells.height {
+                let (y, i) = (line / cells.rows, line % cells.rows);
                 for col in 0..cells.width {
                     let (x, j) = (col / cells.cols, col % cells.cols);
                     let d = cells.offset + (c * cells.rows + i) * cells.cols + j;
-                    out[c * sc + row_of_layer * sy + col * sx] =
-                        convert(base[d] + scale * vectors[(y * self.width + x) * row + d]);
+                    out[c * sc + line * sy + col * sx] = convert(source.value(y * self.width + x, d));
                 }
             }
         }

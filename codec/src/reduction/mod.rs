@@ -2,7 +2,10 @@
 
 #[cfg(feature = "calibrate")]
 pub mod calibrate;
+mod dct;
+pub(crate) mod forward;
 pub(crate) mod grid;
+pub(crate) mod inverse;
 mod transform;
 
 pub use transform::{CellShape, Transform, TransformId};

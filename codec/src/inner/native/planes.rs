@@ -1,0 +1,344 @@
+//! Syntax of a coded frame: position modes, last-component buckets, then the levels component by component
+//! (docs/bitstream.md §7.3).
+//!
+//! One function, [`PlaneCoder::code`], both writes and reads.
+
+use super::models::{Counter, Mixer, stretch_table};
+use super::range_coder::Bits;
+use crate::error::{Error, Result};
+
+/// How a position is predicted.
+pub type Mode = u8;
+/// Prediction 0.
+pub const INTRA: Mode = 0;
+/// Prediction from the same position of the frame before.
+pub const INTER: Mode = 1;
+
+/// Largest magnitude of a level. Larger ones do not occur in a legal stream.
+pub const LEVEL_MAX: u32 = (1 << 30) - 1;
+
+/// Components whose index has a context of its own; the others share that of the last.
+const INDEXED: usize = 4096;
+const CLASSES: usize = 16;
+const ACTIVITIES: usize = 8;
+const UNARY: usize = 14;
+/// First weights of the mixers, in 1/65536.
+const BUCKET_WEIGHT: i32 = 26_000;
+const ZERO_WEIGHT: i32 = 20_000;
+
+/// The levels of one frame and how its positions are predicted.
+#[derive(Debug)]
+pub struct Levels {
+    /// One mode a position.
+    pub modes: Vec<Mode>,
+    /// `K` planes of `P` levels.
+    pub levels: Vec<i32>,
+}
+
+impl Levels {
+    /// All intra, all zero.
+    pub fn new(components: usize, positions: usize) -> Self {
+        Self { modes: vec![INTRA; positions], levels: vec![0; components * positions] }
+    }
+}
+
+/// Adaptive state of the coder of one sequence.
+#[derive(Debug)]
+pub struct PlaneCoder {
+    width: usize,
+    positions: usize,
+    max_decisions: u64,
+    /// Of the frame before: magnitude of each level up to 3, mode and bucket of each position.
+    before: Vec<u8>,
+    before_mode: Vec<Mode>,
+    before_bucket: Vec<u8>,
+    /// Of this frame.
+    bucket: Vec<u8>,
+    activity: Vec<u16>,
+    active: Vec<u32>,
+    models: Models,
+}
+
+#[derive(Debug)]
+struct Models {
+    /// Buckets, and nodes of the tree that codes one.
+    buckets: usize,
+    nodes: usize,
+    mode: [Counter; 16],
+    bucket: [Vec<Counter>; 3],
+    bucket_mix: Vec<Mixer<3>>,
+    zero_class: Vec<Counter>,
+    zero_index: Vec<Counter>,
+    zero_bound: Vec<Counter>,
+    zero_near: Vec<Counter>,
+    zero_mix: Vec<Mixer<4>>,
+    magnitude: Vec<Counter>,
+}
+
+impl Models {
+    const EVEN: Counter = Counter::new(1 << 15, 0);
+    const RARE: Counter = Counter::new(5200, 2);
+    const SMALL: Counter = Counter::new(20_000, 0);
+
+    fn new(components: usize) -> Self {
+        let buckets = usize::from(bucket_of(components)) + 1;
+        let nodes = buckets.next_power_of_two();
+        let square = buckets * buckets * nodes;
+        Self {
+            buckets,
+            nodes,
+            mode: [Self::EVEN; 16],
+            bucket: [vec![Self::EVEN; square], vec![Self::EVEN; square], vec![Self::EVEN; buckets * 2 * nodes]],
+            bucket_mix: vec![Mixer::new(BUCKET_WEIGHT); nodes],
+            zero_class: vec![Self::RARE; CLASSES * 5 * 3 * ACTIVITIES * 2],
+            zero_index: vec![Self::RARE; components.min(INDEXED) * 9],
+            zero_bound: vec![Self::RARE; 2 * 16 * 3 * 3 * 4],
+            zero_near: vec![Self::RARE; CLASSES * ACTIVITIES * ACTIVITIES * 2],
+            zero_mix: vec![Mixer::new(ZERO_WEIGHT); CLASSES * 2],
+            magnitude: vec![Self::SMALL; CLASSES * ACTIVITIES * UNARY],
+        }
+    }
+
+    /// Back to the state of `new`, in place.
+    fn reset(&mut self) {
+        self.mode.fill(Self::EVEN);
+        self.bucket.iter_mut().for_each(|b| b.fill(Self::EVEN));
+        self.bucket_mix.fill(Mixer::new(BUCKET_WEIGHT));
+        for zero in [&mut self.zero_class, &mut self.zero_index, &mut self.zero_bound, &mut self.zero_near] {
+            zero.fill(Self::RARE);
+        }
+        self.zero_mix.fill(Mixer::new(ZERO_WEIGHT));
+        self.magnitude.fill(Self::SMALL);
+    }
+}
+
+/// Class of a component: 1.5 classes an octave, by integer comparison with ⌈2^(i/1.5)⌉.
+fn class(component: usize) -> usize {
+    const BOUNDS: [usize; CLASSES] = [1, 2, 3, 4, 7, 11, 16, 26, 41, 64, 102, 162, 256, 407, 646, 1024];
+    BOUNDS.partition_point(|&b| b <= component + 1) - 1
+}
+
+/// Bucket of the number of components up to the last non-zero one: 0 for none, then half octaves.
+fn bucket_of(count: usize) -> u8 {
+    if count < 3 {
+        return count as u8;
+    }
+    let octave = count.ilog2();
+    let half = (count >> (octave - 1)) & 1;
+    (2 * octave + half as u32) as u8
+}
+
+/// Components below the end of bucket `b`.
+fn bound_of(b: u8) -> usize {
+    match b {
+        0..=2 => usize::from(b),
+        _ => {
+            let octave = u32::from(b / 2);
+            let half = usize::from(b % 2);
+            (1 << octave) + ((1 + half) << (octave - 1)) - 1
+        }
+    }
+}
+
+#[inline(always)]
+fn activity_class(a: u16) -> usize {
+    const STEPS: [u16; ACTIVITIES - 1] = [80, 200, 410, 820, 1640, 2870, 4500];
+    STEPS.iter().map(|&s| usize::from(a >= s)).sum()
+}
+
+impl PlaneCoder {
+    /// A coder of `components` planes of `height × width` levels.
+    pub fn new(components: usize, height: usize, width: usize, max_decisions: u64) -> Self {
+        let positions = height * width;
+        Self {
+            width,
+            positions,
+            max_decisions,
+            before: vec![0; components * positions],
+            before_mode: vec![INTRA; positions],
+            before_bucket: vec![0; positions],
+            bucket: vec![0; positions],
+            activity: vec![0; positions],
+            active: Vec::with_capacity(positions),
+            models: Models::new(components),
+        }
+    }
+
+    /// Forgets everything learned, as at every random access point.
+    fn reset(&mut self) {
+        self.models.reset();
+        self.before.fill(0);
+        self.before_mode.fill(INTRA);
+        self.before_bucket.fill(0);
+    }
+
+    /// Writes `frame` to, or reads it from, `bits`. A reader must hand in levels that are all zero.
+    ///
+    /// # Errors
+    /// Reading only: `Corruption` for a level over [`LEVEL_MAX`], `LimitExceeded` past the bound on decisions.
+    pub fn code<B: Bits>(&mut self, bits: &mut B, frame: &mut Levels, random_access: bool) -> Result<()> {
+        if random_access {
+            self.reset();
+            frame.modes.fill(INTRA);
+        } else {
+            self.code_modes(bits, &mut frame.modes);
+        }
+        self.code_buckets(bits, frame);
+        self.code_planes(bits, frame)?;
+        self.before_mode.copy_from_slice(&frame.modes);
+        self.before_bucket.copy_from_slice(&self.bucket);
+        Ok(())
+    }
+
+    fn code_modes<B: Bits>(&mut self, bits: &mut B, modes: &mut [Mode]) {
+        for p in 0..self.positions {
+            let left = if p % self.width > 0 { modes[p - 1] } else { INTER };
+            let up = if p >= self.width { modes[p - self.width] } else { INTER };
+            let corner = if p % self.width > 0 && p >= self.width { modes[p - self.width - 1] } else { INTER };
+            let context = usize::from(left | up << 1 | self.before_mode[p] << 2 | corner << 3);
+            modes[p] = Mode::from(self.models.mode[context].code(bits, modes[p] == INTER, 60));
+        }
+    }
+
+    fn code_buckets<B: Bits>(&mut self, bits: &mut B, frame: &Levels) {
+        let stretch = stretch_table();
+        let (buckets, nodes) = (self.models.buckets, self.models.nodes);
+        let depth = nodes.ilog2();
+        self.find_buckets(&frame.levels);
+        for p in 0..self.positions {
+            let left = if p % self.width > 0 { usize::from(self.bucket[p - 1]) } else { 0 };
+            let up = if p >= self.width { usize::from(self.bucket[p - self.width]) } else { 0 };
+            let before = usize::from(self.before_bucket[p]);
+            let mode = usize::from(frame.modes[p]);
+            let contexts = [(left + up).div_ceil(2) * buckets + before, left * buckets + up, before * 2 + mode];
+            let mut node = 1usize;
+            for i in (0..depth).rev() {
+                let at = contexts.map(|c| c * nodes + node);
+                let counters =
+                    [self.models.bucket[0][at[0]], self.models.bucket[1][at[1]], self.models.bucket[2][at[2]]];
+                let inputs = counters.map(|c| i32::from(stretch[usize::from(c.p() >> 4)]));
+                let bit = self.bucket[p] >> i & 1 == 1;
+                let bit = self.models.bucket_mix[node].code(bits, bit, inputs, 6);
+                for (model, at) in self.models.bucket.iter_mut().zip(at) {
+                    model[at].update(bit, 60);
+                }
+                node = node << 1 | usize::from(bit);
+            }
+            // A reader of a damaged stream may meet a bucket past the last one.
+            self.bucket[p] = ((node - nodes).min(buckets - 1)) as u8;
+        }
+    }
+
+    /// Buckets of the levels handed in. (A reader hands in zeros, and the result is replaced by what is read.)
+    fn find_buckets(&mut self, levels: &[i32]) {
+        self.bucket.fill(0);
+        for (c, plane) in levels.chunks_exact(self.positions).enumerate() {
+            let b = bucket_of(c + 1);
+            for (bucket, &level) in self.bucket.iter_mut().zip(plane) {
+                if level != 0 {
+                    *bucket = b;
+                }
+            }
+        }
+    }
+
+    fn code_planes<B: Bits>(&mut self, bits: &mut B, frame: &mut Levels) -> Result<()> {
+        let stretch = stretch_table();
+        let width = self.width;
+        let mut decisions = 0u64;
+        self.activity.fill(0);
+        self.active.clear();
+        self.active.extend((0..self.positions as u32).filter(|&p| self.bucket[p as usize] > 0));
+        let planes = frame.levels.chunks_exact_mut(self.positions).zip(self.before.chunks_exact_mut(self.positions));
+        let mut end = 0;
+        for (c, (plane, before)) in planes.enumerate() {
+            if c >= end {
+                // Buckets end together: the list of active positions changes only here.
+                let bucket = &self.bucket;
+                self.active.retain(|&p| bound_of(bucket[p as usize]) > c);
+                end = self.active.iter().map(|&p| bound_of(bucket[p as usize])).min().unwrap_or(usize::MAX);
+            }
+            decisions += self.active.len() as u64;
+            if decisions > self.max_decisions {
+                return Err(Error::limit("number of decisions in an access unit", decisions, self.max_decisions));
+            }
+            let k = class(c);
+            let index = c.min(INDEXED - 1);
+            let here = bucket_of(c + 1);
+            let m = &mut self.models;
+            for &p in &self.active {
+                let p = p as usize;
+                let mode = usize::from(frame.modes[p]);
+                let a = self.activity[p];
+                let x = p % width;
+                let (left, left_a) = if x > 0 { (plane[p - 1], self.activity[p - 1]) } else { (0, 0) };
+                let (up, up_a) = if p >= width { (plane[p - width], self.activity[p - width]) } else { (0, 0) };
+                let near = left.unsigned_abs().min(2) as usize + up.unsigned_abs().min(2) as usize;
+                let was = usize::from(before[p].min(2));
+                let ai = activity_class(a);
+                let na = activity_class(((u32::from(left_a) + u32::from(up_a)) / 2) as u16);
+                let to_bound = usize::from(self.bucket[p] - here.min(self.bucket[p])).min(15);
+
+                let at_class = (((k * 5 + near) * 3 + was) * ACTIVITIES + ai) * 2 + mode;
+                let at_index = index * 9 + near.min(2) * 3 + (ai / 2).min(2);
+                let at_bound = (((mode * 16 + to_bound) * 3 + near.min(2)) * 3 + was) * 4 + ai / 2;
+                let at_near = ((k * ACTIVITIES + ai) * ACTIVITIES + na) * 2 + usize::from(was > 0);
+                let inputs = [
+                    m.zero_class[at_class].p(),
+                    m.zero_index[at_index].p(),
+                    m.zero_bound[at_bound].p(),
+                    m.zero_near[at_near].p(),
+                ];
+                let inputs = inputs.map(|p| i32::from(stretch[usize::from(p >> 4)]));
+                let level = plane[p];
+                let nonzero = m.zero_mix[k * 2 + mode].code(bits, level != 0, inputs, 3);
+                m.zero_class[at_class].update(nonzero, 62);
+                m.zero_index[at_index].update(nonzero, 62);
+                m.zero_bound[at_bound].update(nonzero, 62);
+                m.zero_near[at_near].update(nonzero, 62);
+                let mut magnitude = 0;
+                if nonzero {
+                    let negative = bits.bit(level < 0, 1 << 15);
+                    let at = (k * ACTIVITIES + ai) * UNARY;
+                    magnitude = code_magnitude(bits, level.unsigned_abs(), &mut m.magnitude[at..at + UNARY])?;
+                    plane[p] = if negative { -(magnitude as i32) } else { magnitude as i32 };
+                }
+                self.activity[p] = activity_after(a, magnitude);
+            }
+            for (before, &level) in before.iter_mut().zip(plane.iter()) {
+                *before = level.unsigned_abs().min(3) as u8;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Running activity: 15 % of the way to the magnitude (at most 3), which counts 4096.
+#[inline(always)]
+fn activity_after(a: u16, magnitude: u32) -> u16 {
+    let target = (magnitude.min(3) << 12) as i32;
+    (i32::from(a) + (((target - i32::from(a)) * 39) >> 8)) as u16
+}
+
+/// Codes a magnitude of at least 1: unary while adaptive models last, then Exp-Golomb.
+#[inline]
+fn code_magnitude<B: Bits>(bits: &mut B, magnitude: u32, models: &mut [Counter]) -> Result<u32> {
+    for (i, model) in models.iter_mut().enumerate() {
+        if !model.code(bits, magnitude > i as u32 + 1, 40) {
+            return Ok(i as u32 + 1);
+        }
+    }
+    let rest = magnitude.wrapping_sub(UNARY as u32);
+    let mut length = 0;
+    while bits.bit(length < 31 && rest >> (length + 1) != 0, 1 << 15) {
+        length += 1;
+        if length > 30 {
+            return Err(Error::corrupt("a level of over 31 bits"));
+        }
+    }
+    let value = (1 << length | bits.bypass(rest, length)) + UNARY as u32;
+    if value > LEVEL_MAX {
+        return Err(Error::corrupt(format!("a level of magnitude {value}, the largest is {LEVEL_MAX}")));
+    }
+    Ok(value)
+}

@@ -1,0 +1,120 @@
+//! The encoder's half of the reduction: layers → planes of the fused tensor.
+
+use super::dct::Dct;
+use super::grid::{Grid, LANES};
+use super::transform::Transform;
+use crate::error::{Error, ErrorKind, Result};
+use crate::kernels::product::PackedMatrix;
+use crate::tensor::Layout;
+use rayon::prelude::*;
+
+/// Reduces feature sets of one layout; holds all memory that it needs.
+#[derive(Debug)]
+pub struct Forward {
+    grid: Grid,
+    basis: Basis,
+    components: usize,
+    /// `[block][D][LANES]`.
+    panels: Vec<f32>,
+    scratch: Vec<f32>,
+}
+
+#[derive(Debug)]
+enum Basis {
+    Klt { mean: Vec<f32>, packed: PackedMatrix },
+    Dct(Dct),
+}
+
+impl Forward {
+    /// A reduction of `grid` to `components` components of `transform`, or of the block DCT.
+    pub fn new(grid: Grid, transform: Option<&Transform>, components: usize) -> Self {
+        let basis = match transform {
+            Some(t) => Basis::Klt {
+                mean: t.mean().to_vec(),
+                packed: PackedMatrix::new(components, grid.dimension, |k| t.vector(k)),
+            },
+            None => Basis::Dct(Dct::new(&grid, components)),
+        };
+        let panels = vec![0.0; grid.blocks() * grid.dimension * LANES];
+        let scratch = match &basis {
+            Basis::Dct(dct) => vec![0.0; dct.scratch()],
+            Basis::Klt { .. } => Vec::new(),
+        };
+        Self { grid, basis, components, panels, scratch }
+    }
+
+    /// Gathers `layer(n)` of every layer into panels; the first half of [`Self::reduce`].
+    pub fn gather<'a>(&mut self, layer: impl Fn(usize) -> &'a [f32] + Sync, parallel: bool) {
+        let mean = match &self.basis {
+            Basis::Klt { mean, .. } => Some(&mean[..]),
+            Basis::Dct(_) => None,
+        };
+        let (grid, size) = (&self.grid, self.grid.dimension * LANES);
+        if parallel {
+            let panels = self.panels.par_chunks_mut(size).enumerate();
+            panels.for_each(|(b, panel)| grid.gather(&layer, mean, b, panel));
+        } else {
+            let panels = self.panels.chunks_mut(size).enumerate();
+            panels.for_each(|(b, panel)| grid.gather(&layer, mean, b, panel));
+        }
+    }
+
+    /// Writes the planes (`[K][positions]`) of the features gathered last; the second half of [`Self::reduce`].
+    pub fn project(&mut self, planes: &mut [f32], threads: usize) {
+        let positions = self.grid.positions();
+        let size = self.grid.dimension * LANES;
+        match &self.basis {
+            Basis::Klt { packed, .. } => {
+                let panels = &self.panels;
+                // Each part of the planes takes its strips of the basis and reads every panel.
+                let part = |first: usize, planes: &mut [f32]| {
+                    for (b, panel) in panels.chunks_exact(size).enumerate() {
+                        let lanes = LANES.min(positions - b * LANES);
+                        packed.times_panel(first, panel, lanes, planes, positions, b * LANES);
+                    }
+                };
+                if threads > 1 {
+                    let rows = self.components.div_ceil(threads).next_multiple_of(packed.strip());
+                    let parts = planes.par_chunks_mut(rows * positions).enumerate();
+                    parts.for_each(|(i, planes)| part(i * rows, planes));
+                } else {
+                    part(0, planes);
+                }
+            }
+            Basis::Dct(dct) => {
+                for (b, panel) in self.panels.chunks_exact_mut(size).enumerate() {
+                    let lanes = LANES.min(positions - b * LANES);
+                    dct.forward(panel, &mut self.scratch);
+                    dct.pick(panel, lanes, planes, positions, b * LANES);
+                }
+            }
+        }
+    }
+}
+
+/// Checks that `transform` fits `layout` and that it has `components`; returns the number to use.
+pub fn check(layout: &Layout, grid: &Grid, transform: Option<&Transform>, components: Option<u32>) -> Result<usize> {
+    let available = match transform {
+        Some(t) if !t.fits(layout) => {
+            let cells: Vec<String> =
+                t.cells().iter().map(|c| format!("{}x{}x{}", c.channels, c.rows, c.cols)).collect();
+            let layers: Vec<String> = layout.layers().iter().map(|l| l.shape.to_string()).collect();
+            let message = format!(
+                "transform {} was calibrated on cells {} (dimension {}), it does not fit layers {} (dimension {})",
+                t.id(),
+                cells.join(" "),
+                t.dimension(),
+                layers.join(" "),
+                grid.dimension
+            );
+            return Err(Error::new(ErrorKind::Transform, message));
+        }
+        Some(t) => t.components(),
+        None => grid.dimension as u32,
+    };
+    match components {
+        None => Ok(available as usize),
+        Some(k) if (1..=available).contains(&k) => Ok(k as usize),
+        Some(k) => Err(Error::config(format!("{k} components, legal are 1 to {available}"))),
+    }
+}

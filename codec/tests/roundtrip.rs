@@ -1,0 +1,239 @@
+//! What is encoded is decoded: reconstruction bit for bit, statistics as signalled, shapes of every kind.
+
+mod common;
+
+use common::{Features, frame, layout, mean_std, pyramid};
+use fcm_codec::{
+    ChannelOrder, Decoded, Decoder, DecoderConfig, Dtype, Encoder, EncoderConfig, FrameKind, FrameRequest, Layer,
+    Layout, Limits, RateControl, Result, Shape, StatisticsMode, StreamFormat, TensorMut,
+};
+use half::f16;
+
+/// Decoded layers of one frame as binary32.
+fn decoded_layers(decoder: &mut Decoder, unit: &[u8]) -> Result<Vec<Vec<f32>>> {
+    let Decoded::Frame(mut frame) = decoder.decode(unit)? else { panic!("awaiting a random access point") };
+    let layers = frame.layout().layers().to_vec();
+    let mut out = Vec::new();
+    for (n, layer) in layers.iter().enumerate() {
+        let len = layer.shape.elements() as usize;
+        out.push(match layer.dtype {
+            Dtype::F32 => {
+                let mut values = vec![f32::NAN; len];
+                frame.write(n, TensorMut::F32(&mut values))?;
+                values
+            }
+            Dtype::F16 => {
+                let mut values = vec![f16::NAN; len];
+                frame.write(n, TensorMut::F16(&mut values))?;
+                values.iter().map(|v| v.to_f32()).collect()
+            }
+        });
+    }
+    Ok(out)
+}
+
+fn nmse(a: &[f32], b: &[f32]) -> f64 {
+    let (_, std_dev) = mean_std(a);
+    let error: f64 = a.iter().zip(b).map(|(x, y)| f64::from(x - y).powi(2)).sum();
+    error / (a.len() as f64 * (std_dev * std_dev).max(1e-30))
+}
+
+/// Encodes and decodes `frames` and checks the reconstructions; returns the sum of bytes and the layers of every frame.
+fn round_trip(config: EncoderConfig, layout: &Layout, frames: &[Features]) -> Result<(usize, Vec<Vec<Vec<f32>>>)> {
+    let mut encoder = Encoder::new(config, layout.clone())?;
+    let mut decoder = Decoder::new(DecoderConfig::default())?;
+    let (mut bytes, mut decoded) = (0, Vec::new());
+    for (t, features) in frames.iter().enumerate() {
+        let mut unit = Vec::new();
+        let encoded = encoder.encode(&features.tensors(), FrameRequest::default(), &mut unit)?;
+        assert_eq!(encoded.bytes, unit.len());
+        bytes += unit.len();
+        decoded.push(decoded_layers(&mut decoder, &unit)?);
+        assert_eq!(encoder.reconstruction(), decoder.reconstruction(), "frame {t}");
+    }
+    Ok((bytes, decoded))
+}
+
+fn qp(qp: u8) -> EncoderConfig {
+    EncoderConfig { rate_control: RateControl::ConstantQp(qp), ..EncoderConfig::default() }
+}
+
+#[test]
+fn reconstruction_is_bit_exact_on_every_frame_in_every_mode() -> Result<()> {
+    let layout = pyramid();
+    let frames: Vec<_> = (0..20).map(|t| frame(&layout, 1, t)).collect();
+    for statistics in StatisticsMode::ALL {
+        for q in [0, 20, 34, 50, 63] {
+            for format in [StreamFormat::ByteStream, StreamFormat::Packetized] {
+                let config = EncoderConfig { statistics, format, key_int_max: 8, stats_period: 3, ..qp(q) };
+                round_trip(config, &layout, &frames)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn error_falls_with_qp_and_qp_0_is_near_lossless() -> Result<()> {
+    let layout = pyramid();
+    let frames: Vec<_> = (0..6).map(|t| frame(&layout, 2, t)).collect();
+    let mut before = (usize::MAX, 0.0);
+    for q in [0, 12, 24, 36] {
+        let (bytes, decoded) = round_trip(qp(q), &layout, &frames)?;
+        let error = frames[5].wide.iter().zip(&decoded[5]).map(|(a, b)| nmse(a, b)).fold(0.0, f64::max);
+        assert!(bytes < before.0 && error > before.1, "qp {q}: {bytes} bytes, nmse {error}, before {before:?}");
+        before = (bytes, error);
+        if q == 0 {
+            assert!(error < 5e-3, "{error}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn lossless_mode_gives_the_fixed_point_tensor_back() -> Result<()> {
+    let layout = pyramid();
+    let frames: Vec<_> = (0..5).map(|t| frame(&layout, 3, t)).collect();
+    let config = EncoderConfig { lossless: true, statistics: StatisticsMode::None, ..EncoderConfig::default() };
+    let (_, decoded) = round_trip(config, &layout, &frames)?;
+    for (features, layers) in frames.iter().zip(&decoded) {
+        for (a, b) in features.wide.iter().zip(layers) {
+            assert!(nmse(a, b) < 2e-6, "{}", nmse(a, b));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn on_refresh_frames_the_decoded_statistics_are_those_of_the_original() -> Result<()> {
+    let layout = pyramid();
+    for q in [18, 24, 30] {
+        let mut encoder = Encoder::new(EncoderConfig { key_int_max: 6, stats_period: 3, ..qp(q) }, layout.clone())?;
+        let mut decoder = Decoder::new(DecoderConfig::default())?;
+        let mut refreshes = 0;
+        for t in 0..12 {
+            let features = frame(&layout, 4, t);
+            let mut unit = Vec::new();
+            let encoded = encoder.encode(&features.tensors(), FrameRequest::default(), &mut unit)?;
+            assert_eq!(encoded.refreshed, encoded.statistics_bytes > 0);
+            let layers = decoded_layers(&mut decoder, &unit)?;
+            if !encoded.refreshed {
+                continue;
+            }
+            refreshes += 1;
+            assert_eq!(encoded.statistics_bytes * 8, 64 * 4);
+            for (n, (a, b)) in features.wide.iter().zip(&layers).enumerate() {
+                let ((am, asd), (bm, bsd)) = (mean_std(a), mean_std(b));
+                assert!((bsd / asd - 1.0).abs() < 1e-3, "qp {q} frame {t} layer {n}: deviation {bsd}, was {asd}");
+                assert!((bm - am).abs() < 1e-3 * am.abs().max(asd), "qp {q} frame {t} layer {n}: mean {bm}, was {am}");
+            }
+        }
+        assert!(refreshes >= 4, "{refreshes}");
+    }
+    Ok(())
+}
+
+#[test]
+fn shapes_of_every_kind_go_through() -> Result<()> {
+    let cases: Vec<Vec<(Shape, Dtype)>> = vec![
+        vec![(Shape::vector(512), Dtype::F32)],
+        vec![(Shape::vector(1), Dtype::F16)],
+        vec![(Shape::chw(1, 1, 1), Dtype::F32)],
+        vec![(Shape::chw(3, 7, 5), Dtype::F16), (Shape::chw(2, 3, 4), Dtype::F32)],
+        vec![(Shape::chw(2, 33, 1), Dtype::F32), (Shape::chw(2, 1, 40), Dtype::F32)],
+        vec![(Shape::chw(4, 12, 16), Dtype::F32), (Shape::vector(100), Dtype::F16), (Shape::vector(192), Dtype::F32)],
+        vec![(Shape::chw(2, 65, 100), Dtype::F32), (Shape::chw(2, 4, 6), Dtype::F16)],
+        (0..256).map(|n| (Shape::chw(1 + n % 3, 2, 2), if n % 2 == 0 { Dtype::F16 } else { Dtype::F32 })).collect(),
+    ];
+    for shapes in &cases {
+        let layout = layout(shapes);
+        let frames: Vec<_> = (0..3).map(|t| frame(&layout, 5, t)).collect();
+        let (_, decoded) = round_trip(qp(12), &layout, &frames)?;
+        let scale = frames[2].wide.iter().map(|l| mean_std(l).1.powi(2)).sum::<f64>() / shapes.len() as f64;
+        for (n, (a, b)) in frames[2].wide.iter().zip(&decoded[2]).enumerate() {
+            // A layer of one value has no deviation; its value is its mean, which is restored.
+            let error = a.iter().zip(b).map(|(x, y)| f64::from(x - y).powi(2)).sum::<f64>() / a.len() as f64;
+            assert!(error <= 0.15 * scale + 1e-6, "{} layers, layer {n}: {error} of {scale}", shapes.len());
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn channels_last_gives_the_same_stream_as_channels_first() -> Result<()> {
+    let (c, h, w) = (5usize, 6usize, 8usize);
+    let make = |order| {
+        Layout::new(vec![Layer { order, ..Layer::new("x", Shape::chw(5, 6, 8), Dtype::F32) }], &Limits::default())
+    };
+    let (first, last) = (make(ChannelOrder::Chw)?, make(ChannelOrder::Hwc)?);
+    let a = frame(&first, 6, 0);
+    let mut swapped = vec![0.0; c * h * w];
+    for (i, v) in a.wide[0].iter().enumerate() {
+        let (ch, at) = (i / (h * w), i % (h * w));
+        swapped[at * c + ch] = *v;
+    }
+    let b = Features::new(&last, vec![swapped.clone()]);
+    let (bytes_a, _) = round_trip(qp(10), &first, &[a])?;
+    let (bytes_b, decoded) = round_trip(qp(10), &last, &[b])?;
+    assert_eq!(bytes_a, bytes_b);
+    assert!(nmse(&swapped, &decoded[0][0]) < 0.05);
+    Ok(())
+}
+
+#[test]
+fn a_constant_tensor_comes_back_as_its_value() -> Result<()> {
+    let layout = layout(&[(Shape::chw(4, 6, 6), Dtype::F32), (Shape::chw(4, 3, 3), Dtype::F32)]);
+    let features = Features::new(&layout, vec![vec![2.5; 144], vec![-1.25; 36]]);
+    let (_, decoded) = round_trip(qp(34), &layout, &[features])?;
+    assert!(decoded[0][0].iter().all(|&v| v == 2.5));
+    assert!(decoded[0][1].iter().all(|&v| v == -1.25));
+    let zero = Features::new(&layout, vec![vec![0.0; 144], vec![0.0; 36]]);
+    let (_, decoded) = round_trip(qp(34), &layout, &[zero])?;
+    assert!(decoded[0].iter().flatten().all(|&v| v == 0.0));
+    Ok(())
+}
+
+#[test]
+fn any_number_of_threads_writes_the_same_stream() -> Result<()> {
+    let layout = pyramid();
+    let mut streams = Vec::new();
+    for threads in [1, 2, 3] {
+        let mut encoder = Encoder::new(EncoderConfig { threads, ..qp(30) }, layout.clone())?;
+        let mut stream = Vec::new();
+        for t in 0..10 {
+            encoder.encode(&frame(&layout, 7, t).tensors(), FrameRequest::default(), &mut stream)?;
+        }
+        streams.push(stream);
+    }
+    assert!(streams[0] == streams[1] && streams[1] == streams[2]);
+    Ok(())
+}
+
+#[test]
+fn a_repeated_vector_costs_little_more_than_its_header() -> Result<()> {
+    let layout = layout(&[(Shape::vector(512), Dtype::F32)]);
+    let mut encoder = Encoder::new(qp(24), layout.clone())?;
+    let features = frame(&layout, 8, 0);
+    let mut sizes = Vec::new();
+    for _ in 0..20 {
+        let mut unit = Vec::new();
+        sizes.push(encoder.encode(&features.tensors(), FrameRequest::default(), &mut unit)?.bytes);
+    }
+    assert!(sizes[1..].iter().all(|&s| s <= 16), "{sizes:?}");
+    Ok(())
+}
+
+#[test]
+fn headers_of_a_predicted_frame_take_at_most_8_bytes() -> Result<()> {
+    let layout = pyramid();
+    let mut encoder = Encoder::new(qp(28), layout.clone())?;
+    for t in 0..40 {
+        let mut unit = Vec::new();
+        let encoded = encoder.encode(&frame(&layout, 9, t).tensors(), FrameRequest::default(), &mut unit)?;
+        let units = 1 + usize::from(encoded.refreshed);
+        if encoded.kind == FrameKind::Predicted {
+            assert!(encoded.header_bytes <= 3 + 5 * units, "frame {t}: {}", encoded.header_bytes);
+        }
+    }
+    Ok(())
+}
