@@ -60,21 +60,19 @@ fn caps(layout: &Layout) -> gst::Caps {
         .field("format", "static")
         .field("num_tensors", layout.layers().len() as i32)
         .field("types", list(&|_| "float16".into()))
-        .field(
-            "dimensions",
-            list(&|l| format!("{}:{}:{}:1", l.shape.width(), l.shape.height(), l.shape.channels())),
-        )
+        .field("dimensions", list(&|l| format!("{}:{}:{}:1", l.shape.width(), l.shape.height(), l.shape.channels())))
         .field("framerate", gst::Fraction::new(FRAME_RATE as i32, 1))
         .build()
 }
 
 /// The elements between source and sink, as gst-launch-1.0 would take them.
-pub fn description(settings: &Settings) -> String {
+pub fn description(layout: &Layout, settings: &Settings) -> String {
     let location = |p: &Path| p.display().to_string().replace('\\', "\\\\").replace('"', "\\\"");
     let transform = location(&settings.transform);
+    let names = layout.layers().iter().map(|l| l.name.as_str()).collect::<Vec<_>>().join(",");
     format!(
-        "appsrc name=in ! fcmenc name=enc qp={} statistics={} transform=\"{transform}\" ! fcmparse name=parse \
-         ! fcmdec name=dec transform=\"{transform}\" ! appsink name=out",
+        "appsrc name=in ! fcmenc name=enc qp={} statistics={} tensor-names={names} transform=\"{transform}\" \
+         ! fcmparse name=parse ! fcmdec name=dec transform=\"{transform}\" ! appsink name=out",
         settings.qp,
         settings.statistics.name(),
     )
@@ -100,7 +98,8 @@ fn stopwatch(element: &gst::Element) -> Result<Arc<Mutex<Duration>>> {
 
 /// Sends every frame of `features` through the pipeline and measures what comes out.
 pub fn run(features: &Arc<Features>, settings: &Settings) -> Result<Run> {
-    let pipeline = gst::parse::launch(&description(settings))?.downcast::<gst::Pipeline>().expect("a pipeline");
+    let pipeline =
+        gst::parse::launch(&description(&features.layout, settings))?.downcast::<gst::Pipeline>().expect("a pipeline");
     let element = |name| pipeline.by_name(name).with_context(|| format!("no element {name}"));
     let source = element("in")?.downcast::<gst_app::AppSrc>().expect("an appsrc");
     let sink = element("out")?.downcast::<gst_app::AppSink>().expect("an appsink");
@@ -146,10 +145,9 @@ pub fn run(features: &Arc<Features>, settings: &Settings) -> Result<Run> {
     let fed = feed(&source, features);
     let bus = pipeline.bus().expect("a pipeline has a bus");
     let mut failure = None;
-    while let Some(message) = bus.timed_pop_filtered(
-        gst::ClockTime::from_seconds(300),
-        &[gst::MessageType::Eos, gst::MessageType::Error],
-    ) {
+    while let Some(message) =
+        bus.timed_pop_filtered(gst::ClockTime::from_seconds(300), &[gst::MessageType::Eos, gst::MessageType::Error])
+    {
         if let gst::MessageView::Error(e) = message.view() {
             failure = Some(format!("{}: {}", e.error(), e.debug().unwrap_or_default()));
         }

@@ -27,24 +27,34 @@ struct Material {
     test: PathBuf,
     calibration: Vec<PathBuf>,
     components: u32,
+    qps: Vec<u32>,
+}
+
+impl Material {
+    /// The qp of the charts and tables that show one: the middle one.
+    fn middle_qp(&self) -> u32 {
+        self.qps[self.qps.len() / 2]
+    }
 }
 
 struct Arguments {
     out: PathBuf,
-    qps: Vec<u32>,
+    /// Instead of each material's own.
+    qps: Option<Vec<u32>>,
     own_only: bool,
 }
 
 fn arguments() -> Result<Arguments> {
-    let mut a = Arguments { out: "demo-out".into(), qps: vec![22, 28, 34, 40], own_only: false };
+    let mut a = Arguments { out: "demo-out".into(), qps: None, own_only: false };
     let mut given = std::env::args().skip(1);
     while let Some(option) = given.next() {
         match option.as_str() {
             "--out" => a.out = given.next().context("--out needs a folder")?.into(),
             "--qp" => {
                 let list = given.next().context("--qp needs a list such as 22,28,34,40")?;
-                a.qps = list.split(',').map(str::parse).collect::<Result<_, _>>().context("--qp")?;
-                ensure!(!a.qps.is_empty() && a.qps.iter().all(|q| *q <= 63), "--qp {list}: values from 0 to 63");
+                let qps: Vec<u32> = list.split(',').map(str::parse).collect::<Result<_, _>>().context("--qp")?;
+                ensure!(qps.iter().all(|q| *q <= 63), "--qp {list}: values from 0 to 63");
+                a.qps = Some(qps);
             }
             "--own-only" => a.own_only = true,
             _ => bail!("unknown option {option:?}; there are --out FOLDER, --qp LIST, --own-only"),
@@ -67,21 +77,25 @@ fn main() -> Result<()> {
         test: data.join("scene.npz"),
         calibration: vec![data.join("calibration.npz")],
         components: 256,
+        qps: vec![16, 22, 28, 34],
     }];
     if !a.own_only {
         match real_sequence(root) {
             Ok(Some(m)) => materials.push(m),
-            Ok(None) => println!("No measuring data (../shared/data or FCM_DATA): only the repository's own features.\n"),
+            Ok(None) => {
+                println!("No measuring data (../shared/data or FCM_DATA): only the repository's own features.\n")
+            }
             Err(e) => println!("The real sequence is left out: {e:#}\n"),
         }
     }
 
-    // The charts that show one qp show the middle one.
-    let qp = a.qps[a.qps.len() / 2];
     let mut done = Vec::new();
-    for m in &materials {
+    for m in &mut materials {
+        if let Some(qps) = &a.qps {
+            m.qps.clone_from(qps);
+        }
         let features = Arc::new(Features::read(&m.test)?);
-        let runs = runs(m, &features, &a, qp)?;
+        let runs = runs(m, &features, &a.out)?;
         done.push((m, features, runs));
     }
     let rows: Vec<_> = done
@@ -90,7 +104,7 @@ fn main() -> Result<()> {
             title: m.title.clone(),
             names: features.layout.layers().iter().map(|l| l.name.clone()).collect(),
             runs,
-            qp,
+            qp: m.middle_qp(),
         })
         .collect();
     let picture = a.out.join("demo.png");
@@ -100,20 +114,25 @@ fn main() -> Result<()> {
 }
 
 /// Calibrates, then runs the pipeline at every qp with and without restored statistics, and prints both.
-fn runs(material: &Material, features: &Arc<Features>, a: &Arguments, qp: u32) -> Result<Vec<Run>> {
+fn runs(material: &Material, features: &Arc<Features>, out: &Path) -> Result<Vec<Run>> {
     println!("== {}", material.title);
     let raw = features.bytes_per_frame() as f64 * 8.0 * f64::from(FRAME_RATE) / 1e6;
     let layers = features.layout.layers();
     let shapes: Vec<_> = layers.iter().map(|l| format!("{} {}", l.name, l.shape)).collect();
-    println!("{} frames of {} (float16): {raw:.1} Mbit/s raw at {FRAME_RATE} frames/s", features.frames, shapes.join(", "));
-    let transform = calibrate(material, &a.out)?;
+    println!(
+        "{} frames of {} (float16): {raw:.1} Mbit/s raw at {FRAME_RATE} frames/s",
+        features.frames,
+        shapes.join(", ")
+    );
+    let transform = calibrate(material, out)?;
+    let qp = material.middle_qp();
 
     let mut all = Vec::new();
-    for &q in &a.qps {
+    for &q in &material.qps {
         for statistics in [StatisticsMode::None, StatisticsMode::ZScore] {
             let settings = Settings { qp: q, statistics, transform: transform.clone() };
             if q == qp && statistics == StatisticsMode::ZScore {
-                println!("Pipeline: {}", chain::description(&settings));
+                println!("Pipeline: {}", chain::description(&features.layout, &settings));
             }
             all.push(chain::run(features, &settings)?);
         }
@@ -138,7 +157,10 @@ fn runs(material: &Material, features: &Arc<Features>, a: &Arguments, qp: u32) -
 
     let find = |mode| all.iter().find(|r| r.settings.qp == qp && r.settings.statistics == mode).context("no such run");
     let (plain, restored) = (find(StatisticsMode::None)?, find(StatisticsMode::ZScore)?);
-    println!("\n  Each layer at qp {qp} (all layers travel together in one stream of {:.1} kbit/s):", restored.kbit_per_second());
+    println!(
+        "\n  Each layer at qp {qp} (all layers travel together in one stream of {:.1} kbit/s):",
+        restored.kbit_per_second()
+    );
     println!("  layer       raw Mbit/s   mean: before  not restored  restored   std: before  not restored  restored");
     for (n, layer) in layers.iter().enumerate() {
         let (p, r) = (&plain.layers[n], &restored.layers[n]);
@@ -217,5 +239,6 @@ fn real_sequence(root: &Path) -> Result<Option<Material>> {
         test: file(&list["test"])?,
         calibration: calibration.iter().map(file).collect::<Result<_>>()?,
         components: 640,
+        qps: vec![22, 28, 34, 40],
     }))
 }

@@ -4,6 +4,7 @@ use crate::chain::{FRAME_RATE, Run};
 use anyhow::{Context, Result, anyhow};
 use fcm_codec::StatisticsMode;
 use plotters::coord::Shift;
+use plotters::coord::combinators::BindKeyPoints;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use std::path::Path;
@@ -78,7 +79,7 @@ type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 fn rate(area: &Area<'_>, row: &Row<'_>) -> Result<()> {
     let run = row.at_qp(StatisticsMode::ZScore)?;
     let kbit: Vec<f64> = run.coded.iter().map(|c| c.bytes as f64 * 8.0 / 1000.0).collect();
-    let (n, top) = (kbit.len(), kbit.iter().copied().fold(0.0, f64::max) * 1.2);
+    let (n, top) = (kbit.len(), kbit.iter().copied().fold(0.0, f64::max) * 1.4);
     let mut chart = ChartBuilder::on(area)
         .caption(format!("Rate of every frame (qp {})", row.qp), text(20, INK, HPos::Left))
         .margin(16)
@@ -92,6 +93,7 @@ fn rate(area: &Area<'_>, row: &Row<'_>) -> Result<()> {
         .bold_line_style(FAINT)
         .x_labels(8)
         .x_label_formatter(&|x| format!("{x:.0}"))
+        .y_label_formatter(&|y| format!("{y:.0}"))
         .x_desc("frame")
         .y_desc("kbit per frame")
         .label_style(text(16, INK, HPos::Left))
@@ -99,9 +101,13 @@ fn rate(area: &Area<'_>, row: &Row<'_>) -> Result<()> {
         .draw()?;
     for (label, random_access, colour) in [("random access", true, RANDOM_ACCESS), ("predicted", false, PREDICTED)] {
         chart
-            .draw_series(kbit.iter().zip(&run.coded).enumerate().filter(|(_, (_, c))| c.random_access == random_access).map(
-                |(i, (k, _))| Rectangle::new([(i as f64 - 0.4, 0.0), (i as f64 + 0.4, *k)], colour.filled()),
-            ))?
+            .draw_series(
+                kbit.iter()
+                    .zip(&run.coded)
+                    .enumerate()
+                    .filter(|(_, (_, c))| c.random_access == random_access)
+                    .map(|(i, (k, _))| Rectangle::new([(i as f64 - 0.4, 0.0), (i as f64 + 0.4, *k)], colour.filled())),
+            )?
             .label(label)
             .legend(move |(x, y)| Rectangle::new([(x, y - 6), (x + 14, y + 6)], colour.filled()));
     }
@@ -149,13 +155,22 @@ fn statistics(area: &Area<'_>, row: &Row<'_>) -> Result<()> {
         let at = |i: usize| i as f64 + from;
         chart
             .draw_series(
-                values.iter().enumerate().map(|(i, v)| Rectangle::new([(at(i), 0.0), (at(i) + 0.38, *v)], colour.filled())),
+                values
+                    .iter()
+                    .enumerate()
+                    .map(|(i, v)| Rectangle::new([(at(i), 0.0), (at(i) + 0.38, *v)], colour.filled())),
             )?
             .label(label)
             .legend(move |(x, y)| Rectangle::new([(x, y - 6), (x + 14, y + 6)], colour.filled()));
         let number = text(13, INK, HPos::Center);
         chart.draw_series(values.iter().enumerate().map(|(i, v)| {
-            let digits = if *v >= 10.0 { 0 } else if *v >= 0.095 { 1 } else { 3 };
+            let digits = if *v >= 10.0 {
+                0
+            } else if *v >= 0.095 {
+                1
+            } else {
+                3
+            };
             EmptyElement::at((at(i) + 0.19, *v)) + Text::new(format!("{v:.digits$}"), (0, -17), number.clone())
         }))?;
     }
@@ -184,12 +199,17 @@ fn cosine(area: &Area<'_>, row: &Row<'_>) -> Result<()> {
     let cosines = row.runs.iter().flat_map(|r| r.layers.iter().map(|l| l.cosine()));
     let worst = cosines.fold(1.0f64, f64::min);
     let floor = (worst - 0.08 * (1.0 - worst)).max(-1.0);
+    // Ticks at 1, 2 and 5 times powers of ten: the library would only mark the powers.
+    let ticks = (0..7).flat_map(|e| [1.0, 2.0, 5.0].map(|m| m * 10f64.powi(e))).filter(|t| (low..=high).contains(t));
     let mut chart = ChartBuilder::on(area)
         .caption("Likeness of the decoded tensors at each rate", text(20, INK, HPos::Left))
         .margin(16)
         .x_label_area_size(52)
         .y_label_area_size(72)
-        .build_cartesian_2d((low * 0.85..high * 1.2).log_scale(), floor..1.0 + 0.02 * (1.0 - floor))?;
+        .build_cartesian_2d(
+            (low * 0.85..high * 1.2).log_scale().with_key_points(ticks.collect()),
+            floor..1.0 + 0.02 * (1.0 - floor),
+        )?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
