@@ -17,12 +17,14 @@ use crate::reduction::inverse::Inverse;
 use crate::refinement::Affine;
 use crate::statistics::{self, FrameStatistics, MeanStd, StatisticsMode};
 use crate::tensor::{Dtype, Layout, TensorMut};
-use half::f16;
 use half::slice::HalfFloatSliceExt;
 use std::sync::Arc;
 
 /// Predicted frames after which the vectors are summed anew, so that rounding errors of endless prediction stay small.
 const RENEWAL: u32 = 512;
+
+/// Largest finite binary16 value; restored values beyond it are clamped, not made infinite.
+const F16_MAX: f32 = 65_504.0;
 
 /// Settings of a [`Decoder`].
 #[derive(Debug, Clone)]
@@ -360,7 +362,7 @@ impl Stream {
             }
             (Dtype::F16, TensorMut::F16(out)) if fits(out.len()) => {
                 let wide = &mut self.wide[..out.len()];
-                self.inverse.write(n, &self.line, factor, wide, |v| v.clamp(f16::MIN.to_f32(), f16::MAX.to_f32()));
+                self.inverse.write(n, &self.line, factor, wide, |v| v.clamp(-F16_MAX, F16_MAX));
                 out.convert_from_f32_slice(wide);
             }
             (dtype, out) => {

@@ -25,6 +25,14 @@ const UNARY: usize = 14;
 /// First weights of the mixers, in 1/65536.
 const BUCKET_WEIGHT: i32 = 26_000;
 const ZERO_WEIGHT: i32 = 20_000;
+/// Learning rates of the mixers.
+const BUCKET_RATE: i32 = 6;
+const ZERO_RATE: i32 = 3;
+/// Decisions after which counters learn no slower.
+const MODE_LIMIT: u8 = 60;
+const BUCKET_LIMIT: u8 = 60;
+const ZERO_LIMIT: u8 = 62;
+const MAGNITUDE_LIMIT: u8 = 40;
 
 /// The levels of one frame and how its positions are predicted.
 #[derive(Debug)]
@@ -48,7 +56,7 @@ pub struct PlaneCoder {
     width: usize,
     positions: usize,
     max_decisions: u64,
-    /// Of the frame before: magnitude of each level up to 3, mode and bucket of each position.
+    /// Of the frame before: magnitude of each level up to 2, mode and bucket of each position.
     before: Vec<u8>,
     before_mode: Vec<Mode>,
     before_bucket: Vec<u8>,
@@ -67,10 +75,8 @@ struct Models {
     mode: [Counter; 16],
     bucket: [Vec<Counter>; 3],
     bucket_mix: Vec<Mixer<3>>,
-    zero_class: Vec<Counter>,
-    zero_index: Vec<Counter>,
-    zero_bound: Vec<Counter>,
-    zero_near: Vec<Counter>,
+    /// One table for each way in which [`Surroundings`] are looked at.
+    zero: [Vec<Counter>; 4],
     zero_mix: Vec<Mixer<4>>,
     magnitude: Vec<Counter>,
 }
@@ -90,10 +96,7 @@ impl Models {
             mode: [Self::EVEN; 16],
             bucket: [vec![Self::EVEN; square], vec![Self::EVEN; square], vec![Self::EVEN; buckets * 2 * nodes]],
             bucket_mix: vec![Mixer::new(BUCKET_WEIGHT); nodes],
-            zero_class: vec![Self::RARE; CLASSES * 5 * 3 * ACTIVITIES * 2],
-            zero_index: vec![Self::RARE; components.min(INDEXED) * 9],
-            zero_bound: vec![Self::RARE; 2 * 16 * 3 * 3 * 4],
-            zero_near: vec![Self::RARE; CLASSES * ACTIVITIES * ACTIVITIES * 2],
+            zero: Surroundings::sizes(components).map(|n| vec![Self::RARE; n]),
             zero_mix: vec![Mixer::new(ZERO_WEIGHT); CLASSES * 2],
             magnitude: vec![Self::SMALL; CLASSES * ACTIVITIES * UNARY],
         }
@@ -104,11 +107,52 @@ impl Models {
         self.mode.fill(Self::EVEN);
         self.bucket.iter_mut().for_each(|b| b.fill(Self::EVEN));
         self.bucket_mix.fill(Mixer::new(BUCKET_WEIGHT));
-        for zero in [&mut self.zero_class, &mut self.zero_index, &mut self.zero_bound, &mut self.zero_near] {
-            zero.fill(Self::RARE);
-        }
+        self.zero.iter_mut().for_each(|z| z.fill(Self::RARE));
         self.zero_mix.fill(Mixer::new(ZERO_WEIGHT));
         self.magnitude.fill(Self::SMALL);
+    }
+}
+
+/// What is known of a level before it is coded.
+#[derive(Debug, Clone, Copy)]
+struct Surroundings {
+    /// Index of the component, at most `INDEXED` − 1, and its class.
+    index: usize,
+    class: usize,
+    /// How the position is predicted.
+    mode: usize,
+    /// Magnitudes of the left and upper level of the component, each at most 2, added.
+    near: usize,
+    /// Magnitude of the level in the frame before, at most 2.
+    was: usize,
+    /// Class of the activity here, and of the mean activity left and above.
+    activity: usize,
+    near_activity: usize,
+    /// Buckets from this component's to the position's.
+    to_bound: usize,
+}
+
+impl Surroundings {
+    /// Counters that each way of looking needs.
+    fn sizes(components: usize) -> [usize; 4] {
+        [
+            CLASSES * 5 * 3 * ACTIVITIES * 2,
+            components.min(INDEXED) * 9,
+            2 * 16 * 3 * 3 * 4,
+            CLASSES * ACTIVITIES * ACTIVITIES * 2,
+        ]
+    }
+
+    /// The counter of each.
+    #[inline(always)]
+    fn contexts(self) -> [usize; 4] {
+        let Self { index, class, mode, near, was, activity, near_activity, to_bound } = self;
+        [
+            (((class * 5 + near) * 3 + was) * ACTIVITIES + activity) * 2 + mode,
+            index * 9 + near.min(2) * 3 + (activity / 2).min(2),
+            (((mode * 16 + to_bound) * 3 + near.min(2)) * 3 + was) * 4 + activity / 2,
+            ((class * ACTIVITIES + activity) * ACTIVITIES + near_activity) * 2 + usize::from(was > 0),
+        ]
     }
 }
 
@@ -192,11 +236,12 @@ impl PlaneCoder {
 
     fn code_modes<B: Bits>(&mut self, bits: &mut B, modes: &mut [Mode]) {
         for p in 0..self.positions {
-            let left = if p % self.width > 0 { modes[p - 1] } else { INTER };
+            let left = if !p.is_multiple_of(self.width) { modes[p - 1] } else { INTER };
             let up = if p >= self.width { modes[p - self.width] } else { INTER };
-            let corner = if p % self.width > 0 && p >= self.width { modes[p - self.width - 1] } else { INTER };
+            let corner =
+                if !p.is_multiple_of(self.width) && p >= self.width { modes[p - self.width - 1] } else { INTER };
             let context = usize::from(left | up << 1 | self.before_mode[p] << 2 | corner << 3);
-            modes[p] = Mode::from(self.models.mode[context].code(bits, modes[p] == INTER, 60));
+            modes[p] = Mode::from(self.models.mode[context].code(bits, modes[p] == INTER, MODE_LIMIT));
         }
     }
 
@@ -206,7 +251,7 @@ impl PlaneCoder {
         let depth = nodes.ilog2();
         self.find_buckets(&frame.levels);
         for p in 0..self.positions {
-            let left = if p % self.width > 0 { usize::from(self.bucket[p - 1]) } else { 0 };
+            let left = if !p.is_multiple_of(self.width) { usize::from(self.bucket[p - 1]) } else { 0 };
             let up = if p >= self.width { usize::from(self.bucket[p - self.width]) } else { 0 };
             let before = usize::from(self.before_bucket[p]);
             let mode = usize::from(frame.modes[p]);
@@ -218,9 +263,9 @@ impl PlaneCoder {
                     [self.models.bucket[0][at[0]], self.models.bucket[1][at[1]], self.models.bucket[2][at[2]]];
                 let inputs = counters.map(|c| i32::from(stretch[usize::from(c.p() >> 4)]));
                 let bit = self.bucket[p] >> i & 1 == 1;
-                let bit = self.models.bucket_mix[node].code(bits, bit, inputs, 6);
+                let bit = self.models.bucket_mix[node].code(bits, bit, inputs, BUCKET_RATE);
                 for (model, at) in self.models.bucket.iter_mut().zip(at) {
-                    model[at].update(bit, 60);
+                    model[at].update(bit, BUCKET_LIMIT);
                 }
                 node = node << 1 | usize::from(bit);
             }
@@ -262,51 +307,43 @@ impl PlaneCoder {
             if decisions > self.max_decisions {
                 return Err(Error::limit("number of decisions in an access unit", decisions, self.max_decisions));
             }
-            let k = class(c);
-            let index = c.min(INDEXED - 1);
-            let here = bucket_of(c + 1);
+            let (class, index, here) = (class(c), c.min(INDEXED - 1), bucket_of(c + 1));
             let m = &mut self.models;
             for &p in &self.active {
                 let p = p as usize;
-                let mode = usize::from(frame.modes[p]);
-                let a = self.activity[p];
-                let x = p % width;
-                let (left, left_a) = if x > 0 { (plane[p - 1], self.activity[p - 1]) } else { (0, 0) };
-                let (up, up_a) = if p >= width { (plane[p - width], self.activity[p - width]) } else { (0, 0) };
-                let near = left.unsigned_abs().min(2) as usize + up.unsigned_abs().min(2) as usize;
-                let was = usize::from(before[p].min(2));
-                let ai = activity_class(a);
-                let na = activity_class(((u32::from(left_a) + u32::from(up_a)) / 2) as u16);
-                let to_bound = usize::from(self.bucket[p] - here.min(self.bucket[p])).min(15);
-
-                let at_class = (((k * 5 + near) * 3 + was) * ACTIVITIES + ai) * 2 + mode;
-                let at_index = index * 9 + near.min(2) * 3 + (ai / 2).min(2);
-                let at_bound = (((mode * 16 + to_bound) * 3 + near.min(2)) * 3 + was) * 4 + ai / 2;
-                let at_near = ((k * ACTIVITIES + ai) * ACTIVITIES + na) * 2 + usize::from(was > 0);
-                let inputs = [
-                    m.zero_class[at_class].p(),
-                    m.zero_index[at_index].p(),
-                    m.zero_bound[at_bound].p(),
-                    m.zero_near[at_near].p(),
-                ];
-                let inputs = inputs.map(|p| i32::from(stretch[usize::from(p >> 4)]));
+                let (left, left_activity) =
+                    if !p.is_multiple_of(width) { (plane[p - 1], self.activity[p - 1]) } else { (0, 0) };
+                let (up, up_activity) = if p >= width { (plane[p - width], self.activity[p - width]) } else { (0, 0) };
+                let near_activity = (u32::from(left_activity) + u32::from(up_activity)) / 2;
+                let surroundings = Surroundings {
+                    index,
+                    class,
+                    mode: usize::from(frame.modes[p]),
+                    near: (left.unsigned_abs().min(2) + up.unsigned_abs().min(2)) as usize,
+                    was: usize::from(before[p]),
+                    activity: activity_class(self.activity[p]),
+                    near_activity: activity_class(near_activity as u16),
+                    to_bound: usize::from(self.bucket[p] - here).min(15),
+                };
+                let at = surroundings.contexts();
+                let p_of = |i: usize| i32::from(stretch[usize::from(m.zero[i][at[i]].p() >> 4)]);
+                let inputs = [p_of(0), p_of(1), p_of(2), p_of(3)];
                 let level = plane[p];
-                let nonzero = m.zero_mix[k * 2 + mode].code(bits, level != 0, inputs, 3);
-                m.zero_class[at_class].update(nonzero, 62);
-                m.zero_index[at_index].update(nonzero, 62);
-                m.zero_bound[at_bound].update(nonzero, 62);
-                m.zero_near[at_near].update(nonzero, 62);
+                let nonzero = m.zero_mix[class * 2 + surroundings.mode].code(bits, level != 0, inputs, ZERO_RATE);
+                for (zero, at) in m.zero.iter_mut().zip(at) {
+                    zero[at].update(nonzero, ZERO_LIMIT);
+                }
                 let mut magnitude = 0;
                 if nonzero {
                     let negative = bits.bit(level < 0, 1 << 15);
-                    let at = (k * ACTIVITIES + ai) * UNARY;
+                    let at = (class * ACTIVITIES + surroundings.activity) * UNARY;
                     magnitude = code_magnitude(bits, level.unsigned_abs(), &mut m.magnitude[at..at + UNARY])?;
                     plane[p] = if negative { -(magnitude as i32) } else { magnitude as i32 };
                 }
-                self.activity[p] = activity_after(a, magnitude);
+                self.activity[p] = activity_after(self.activity[p], magnitude);
             }
             for (before, &level) in before.iter_mut().zip(plane.iter()) {
-                *before = level.unsigned_abs().min(3) as u8;
+                *before = level.unsigned_abs().min(2) as u8;
             }
         }
         Ok(())
@@ -324,7 +361,7 @@ fn activity_after(a: u16, magnitude: u32) -> u16 {
 #[inline]
 fn code_magnitude<B: Bits>(bits: &mut B, magnitude: u32, models: &mut [Counter]) -> Result<u32> {
     for (i, model) in models.iter_mut().enumerate() {
-        if !model.code(bits, magnitude > i as u32 + 1, 40) {
+        if !model.code(bits, magnitude > i as u32 + 1, MAGNITUDE_LIMIT) {
             return Ok(i as u32 + 1);
         }
     }

@@ -1,0 +1,257 @@
+//! `fcm encode`: features to a coded stream.
+
+use super::{LayerReport, framerate_text, parse_framerate, read_transform};
+use crate::feature_file::{FeatureReader, Values};
+use crate::output::OutputFile;
+use crate::progress::Progress;
+use crate::report::{self, Table};
+use anyhow::{Context, Result};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use fcm_codec::bitstream::stream::end_of_stream;
+use fcm_codec::{
+    Encoder, EncoderConfig, FrameKind, FrameRequest, Limits, RateControl, StatisticsMode, StreamFormat, TensorRef,
+};
+use serde::Serialize;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// Encode a feature file (.npz, .safetensors) into a coded stream (.fcm).
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Feature file (.npz, .safetensors)
+    #[arg(value_name = "A.npz")]
+    input: PathBuf,
+    /// Coded stream to write
+    #[arg(short, long, value_name = "A.fcm")]
+    output: PathBuf,
+    /// Calibrated transform; without one a fixed block DCT is used, which needs more bits
+    #[arg(long, value_name = "T.fcmt")]
+    transform: Option<PathBuf>,
+    /// Quantiser of every frame, 0 (near lossless) to 63 (unusable) [default: 34]
+    #[arg(long, value_name = "Q", value_parser = clap::value_parser!(u8).range(0..=63), conflicts_with = "bitrate")]
+    qp: Option<u8>,
+    /// Long-run average rate to hold instead of a constant qp, in kbit/s at the frame rate
+    #[arg(long, value_name = "KBITS", value_parser = clap::value_parser!(u32).range(1..))]
+    bitrate: Option<u32>,
+    /// Frame rate, N/D
+    #[arg(long, value_name = "N/D", default_value = "25/1", value_parser = parse_framerate)]
+    framerate: (u32, u32),
+    /// Most frames from one random access point to the next, 0 = only the first is one
+    #[arg(long, value_name = "P", default_value_t = EncoderConfig::default().key_int_max)]
+    key_int_max: u32,
+    /// Frames between refreshes of the statistics, 0 = with random access points only
+    #[arg(long, value_name = "S", default_value_t = EncoderConfig::default().stats_period)]
+    stats_period: u32,
+    /// Drift of a layer's statistics, in standard deviations, that refreshes them at once, 0 = none does
+    #[arg(long, value_name = "X", default_value_t = EncoderConfig::default().stats_threshold)]
+    stats_threshold: f32,
+    /// What the decoder restores
+    #[arg(long, default_value = StatisticsMode::ZScore.name(), value_parser =
+        PossibleValuesParser::new(StatisticsMode::ALL.map(StatisticsMode::name)).try_map(|s| s.parse::<StatisticsMode>()))]
+    statistics: StatisticsMode,
+    /// Components of the transform to keep, strongest first [default: all it has]
+    #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
+    components: Option<u32>,
+    /// Scale that quantiser steps are relative to, instead of the stream's own statistics
+    #[arg(long, value_name = "X")]
+    reference_scale: Option<f32>,
+    /// Worker threads, 0 = one for each core
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=64))]
+    threads: u16,
+    /// Code the fixed-point fused tensor without loss, to test the inner codec
+    #[arg(long, hide = true)]
+    lossless: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    input: PathBuf,
+    output: PathBuf,
+    layers: Vec<LayerReport>,
+    transform: Option<String>,
+    statistics: &'static str,
+    framerate: String,
+    frames: u64,
+    random_access: u64,
+    predicted: u64,
+    refreshes: u64,
+    /// Bytes of the file.
+    bytes: u64,
+    /// Bytes of it that are unit headers, parameter sets and checks.
+    header_bytes: u64,
+    /// Bytes of it that are statistics values.
+    statistics_bytes: u64,
+    raw_bytes: u64,
+    kbit_per_second: Option<f64>,
+    /// Raw bytes a coded byte.
+    ratio: f64,
+    qp: QpReport,
+    seconds: f64,
+    /// Frames a second, reading of the file not counted.
+    frames_per_second: f64,
+}
+
+#[derive(Serialize)]
+struct QpReport {
+    min: u8,
+    mean: f64,
+    max: u8,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the input cannot be read or encoded, a setting is illegal, or the output cannot be written.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let start = Instant::now();
+    let limits = Limits::default();
+    let mut reader = FeatureReader::open(&arguments.input, &limits)?;
+    let transform = arguments.transform.as_deref().map(|path| read_transform(path, &limits)).transpose()?;
+    let defaults = EncoderConfig::default();
+    let rate_control = match (arguments.qp, arguments.bitrate) {
+        (Some(qp), _) => RateControl::ConstantQp(qp),
+        (None, Some(kbit_per_second)) => {
+            RateControl::Bitrate { kbit_per_second, frames_per_second: arguments.framerate }
+        }
+        (None, None) => defaults.rate_control,
+    };
+    let config = EncoderConfig {
+        rate_control,
+        key_int_max: arguments.key_int_max,
+        stats_period: arguments.stats_period,
+        stats_threshold: arguments.stats_threshold,
+        statistics: arguments.statistics,
+        transform: transform.clone(),
+        components: arguments.components,
+        threads: arguments.threads.into(),
+        format: StreamFormat::ByteStream,
+        framerate: arguments.framerate,
+        reference_scale: arguments.reference_scale,
+        lossless: arguments.lossless,
+        limits,
+    };
+    let layout = reader.layout().clone();
+    let context = || format!("cannot encode {}", arguments.input.display());
+    let mut encoder = Encoder::new(config, layout.clone()).with_context(context)?;
+    let mut output = OutputFile::create(&arguments.output)?;
+
+    let frames = reader.frames();
+    let progress = Progress::frames("encoding", frames);
+    let mut totals = Totals::default();
+    let mut unit = Vec::new();
+    while let Some(values) = reader.next()? {
+        let tensors: Vec<TensorRef<'_>> = values.iter().map(Values::tensor).collect();
+        unit.clear();
+        let begun = Instant::now();
+        let frame = encoder
+            .encode(&tensors, FrameRequest::default(), &mut unit)
+            .with_context(|| format!("frame {}", totals.frames))
+            .with_context(context)?;
+        totals.encoding += begun.elapsed();
+        totals.add(&frame);
+        output.write_all(&unit).with_context(|| format!("cannot write {}", arguments.output.display()))?;
+        progress.advance(1)?;
+    }
+    drop(progress);
+    let end = end_of_stream();
+    output.write_all(&end).with_context(|| format!("cannot write {}", arguments.output.display()))?;
+    output.commit()?;
+    let bytes = totals.bytes + end.len() as u64;
+    let raw_bytes = layout.bytes().saturating_mul(frames);
+    let report = Report {
+        input: arguments.input.clone(),
+        output: arguments.output.clone(),
+        layers: layout.layers().iter().map(LayerReport::of).collect(),
+        transform: transform.map(|t| t.id().to_string()),
+        statistics: arguments.statistics.name(),
+        framerate: framerate_text(arguments.framerate),
+        frames,
+        random_access: totals.random_access,
+        predicted: frames - totals.random_access,
+        refreshes: totals.refreshes,
+        bytes,
+        header_bytes: totals.header_bytes + end.len() as u64,
+        statistics_bytes: totals.statistics_bytes,
+        raw_bytes,
+        kbit_per_second: report::kbit_per_second(bytes, frames, arguments.framerate),
+        ratio: raw_bytes as f64 / bytes as f64,
+        qp: QpReport {
+            min: totals.qp_min.unwrap_or(0),
+            mean: totals.qp_sum as f64 / frames as f64,
+            max: totals.qp_max,
+        },
+        seconds: start.elapsed().as_secs_f64(),
+        frames_per_second: frames as f64 / totals.encoding.as_secs_f64(),
+    };
+    report::print(arguments.json, &report, text)
+}
+
+#[derive(Default)]
+struct Totals {
+    frames: u64,
+    random_access: u64,
+    refreshes: u64,
+    bytes: u64,
+    header_bytes: u64,
+    statistics_bytes: u64,
+    qp_min: Option<u8>,
+    qp_max: u8,
+    qp_sum: u64,
+    encoding: Duration,
+}
+
+impl Totals {
+    fn add(&mut self, frame: &fcm_codec::EncodedFrame) {
+        self.frames += 1;
+        self.random_access += u64::from(frame.kind == FrameKind::RandomAccess);
+        self.refreshes += u64::from(frame.refreshed);
+        self.bytes += frame.bytes as u64;
+        self.header_bytes += frame.header_bytes as u64;
+        self.statistics_bytes += frame.statistics_bytes as u64;
+        self.qp_min = Some(self.qp_min.map_or(frame.qp, |q| q.min(frame.qp)));
+        self.qp_max = self.qp_max.max(frame.qp);
+        self.qp_sum += u64::from(frame.qp);
+    }
+}
+
+fn text(r: &Report) -> String {
+    let mut table = Table::new(["layer", "shape", "type"]);
+    for l in &r.layers {
+        table.row([l.name.clone(), l.shape_text(), l.dtype.into()]);
+    }
+    let share = |part: u64| format!("{part} bytes ({})", report::percent(part as f64, r.bytes as f64));
+    format!(
+        "{}: {} frames, {} random access, {} predicted\n{table}\
+         rate        {} kbit/s at {} frames/s, 1 : {} of the raw {}\n\
+         size        {}, {} a frame\n\
+         headers     {}\n\
+         statistics  {}, {} in {} refreshes\n\
+         transform   {}\n\
+         qp          {} (mean {}, {} to {})\n\
+         speed       {} frames/s\n",
+        r.output.display(),
+        r.frames,
+        r.random_access,
+        r.predicted,
+        report::number(r.kbit_per_second.unwrap_or(f64::NAN)),
+        r.framerate,
+        report::number(r.ratio),
+        report::bytes(r.raw_bytes),
+        report::bytes(r.bytes),
+        report::bytes(r.bytes / r.frames.max(1)),
+        share(r.header_bytes),
+        r.statistics,
+        share(r.statistics_bytes),
+        r.refreshes,
+        r.transform.as_deref().unwrap_or("none (block DCT)"),
+        r.qp.mean.round(),
+        report::number(r.qp.mean),
+        r.qp.min,
+        r.qp.max,
+        report::number(r.frames_per_second),
+    )
+}
