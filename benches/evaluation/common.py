@@ -107,7 +107,7 @@ def write_report(name, markdown, values):
 
 
 def head(title, command, p):
-    return f"# {title}\n\nCommand: `{command}`  \nData: {p['data']}  \nMachine: {p['machine']}  \nCommit: {p['commit']}\n"
+    return f"# {title}\n\nCommand: `{command}`  \nData: {p['data']}  \nMachine: {p['machine']}  \nCommit: {p['commit']}\n\n"
 
 
 def workplace():

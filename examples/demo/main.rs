@@ -19,6 +19,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+const DEFAULT_QPS: [u32; 4] = [22, 28, 34, 40];
+
 /// Features to run, and those to calibrate on.
 struct Material {
     title: String,
@@ -27,34 +29,31 @@ struct Material {
     test: PathBuf,
     calibration: Vec<PathBuf>,
     components: u32,
-    qps: Vec<u32>,
 }
 
-impl Material {
-    /// The qp of the charts and tables that show one: the middle one.
+struct Arguments {
+    out: PathBuf,
+    qps: Vec<u32>,
+    own_only: bool,
+}
+
+impl Arguments {
+    /// The qp of the charts and tables that show one.
     fn middle_qp(&self) -> u32 {
         self.qps[self.qps.len() / 2]
     }
 }
 
-struct Arguments {
-    out: PathBuf,
-    /// Instead of each material's own.
-    qps: Option<Vec<u32>>,
-    own_only: bool,
-}
-
 fn arguments() -> Result<Arguments> {
-    let mut a = Arguments { out: "demo-out".into(), qps: None, own_only: false };
+    let mut a = Arguments { out: "demo-out".into(), qps: DEFAULT_QPS.to_vec(), own_only: false };
     let mut given = std::env::args().skip(1);
     while let Some(option) = given.next() {
         match option.as_str() {
             "--out" => a.out = given.next().context("--out needs a folder")?.into(),
             "--qp" => {
                 let list = given.next().context("--qp needs a list such as 22,28,34,40")?;
-                let qps: Vec<u32> = list.split(',').map(str::parse).collect::<Result<_, _>>().context("--qp")?;
-                ensure!(qps.iter().all(|q| *q <= 63), "--qp {list}: values from 0 to 63");
-                a.qps = Some(qps);
+                a.qps = list.split(',').map(str::parse).collect::<Result<_, _>>().context("--qp")?;
+                ensure!(a.qps.iter().all(|q| *q <= 63), "--qp {list}: values from 0 to 63");
             }
             "--own-only" => a.own_only = true,
             _ => bail!("unknown option {option:?}; there are --out FOLDER, --qp LIST, --own-only"),
@@ -77,7 +76,6 @@ fn main() -> Result<()> {
         test: data.join("scene.npz"),
         calibration: vec![data.join("calibration.npz")],
         components: 256,
-        qps: vec![16, 22, 28, 34],
     }];
     if !a.own_only {
         match real_sequence(root) {
@@ -90,12 +88,9 @@ fn main() -> Result<()> {
     }
 
     let mut done = Vec::new();
-    for m in &mut materials {
-        if let Some(qps) = &a.qps {
-            m.qps.clone_from(qps);
-        }
+    for m in &materials {
         let features = Arc::new(Features::read(&m.test)?);
-        let runs = runs(m, &features, &a.out)?;
+        let runs = runs(m, &features, &a)?;
         done.push((m, features, runs));
     }
     let rows: Vec<_> = done
@@ -104,7 +99,7 @@ fn main() -> Result<()> {
             title: m.title.clone(),
             names: features.layout.layers().iter().map(|l| l.name.clone()).collect(),
             runs,
-            qp: m.middle_qp(),
+            qp: a.middle_qp(),
         })
         .collect();
     let picture = a.out.join("demo.png");
@@ -114,7 +109,7 @@ fn main() -> Result<()> {
 }
 
 /// Calibrates, then runs the pipeline at every qp with and without restored statistics, and prints both.
-fn runs(material: &Material, features: &Arc<Features>, out: &Path) -> Result<Vec<Run>> {
+fn runs(material: &Material, features: &Arc<Features>, a: &Arguments) -> Result<Vec<Run>> {
     println!("== {}", material.title);
     let raw = features.bytes_per_frame() as f64 * 8.0 * f64::from(FRAME_RATE) / 1e6;
     let layers = features.layout.layers();
@@ -124,11 +119,11 @@ fn runs(material: &Material, features: &Arc<Features>, out: &Path) -> Result<Vec
         features.frames,
         shapes.join(", ")
     );
-    let transform = calibrate(material, out)?;
-    let qp = material.middle_qp();
+    let transform = calibrate(material, &a.out)?;
+    let qp = a.middle_qp();
 
     let mut all = Vec::new();
-    for &q in &material.qps {
+    for &q in &a.qps {
         for statistics in [StatisticsMode::None, StatisticsMode::ZScore] {
             let settings = Settings { qp: q, statistics, transform: transform.clone() };
             if q == qp && statistics == StatisticsMode::ZScore {
@@ -239,6 +234,5 @@ fn real_sequence(root: &Path) -> Result<Option<Material>> {
         test: file(&list["test"])?,
         calibration: calibration.iter().map(file).collect::<Result<_>>()?,
         components: 640,
-        qps: vec![22, 28, 34, 40],
     }))
 }
