@@ -1,5 +1,8 @@
 //! What a feature set is: layers, their shapes and types, and borrowed views of their values.
 
+#[cfg(feature = "ndarray")]
+mod arrays;
+
 use crate::error::{Error, Result};
 use crate::limits::{self, Limits};
 use half::f16;
