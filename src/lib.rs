@@ -1,1 +1,40 @@
 //! GStreamer elements for Feature Coding for Machines.
+//!
+//! Registration and the list of modules; the elements translate between GStreamer and the crate `fcm_codec`, which
+//! does the work. Media types and promises: docs/caps.md.
+#![forbid(unsafe_code)]
+// The element pages of gst-inspect and of the documentation are doc comments that rustdoc does not know.
+#![allow(unused_doc_comments)]
+
+pub mod caps;
+mod error;
+pub mod fcmdec;
+pub mod fcmenc;
+pub mod fcmparse;
+mod force_key_unit;
+pub mod statistics_meta;
+mod tensor_io;
+mod transform_files;
+mod typefind;
+
+use gst::glib;
+
+fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    statistics_meta::register();
+    fcmenc::register(plugin)?;
+    fcmdec::register(plugin)?;
+    fcmparse::register(plugin)?;
+    typefind::register(plugin)
+}
+
+gst::plugin_define!(
+    fcm,
+    env!("CARGO_PKG_DESCRIPTION"),
+    plugin_init,
+    concat!(env!("CARGO_PKG_VERSION"), "-", env!("COMMIT_ID")),
+    "MIT/X11",
+    env!("CARGO_PKG_NAME"),
+    env!("CARGO_PKG_NAME"),
+    env!("CARGO_PKG_NAME"),
+    env!("BUILD_REL_DATE")
+);

@@ -3,7 +3,7 @@
 use crate::bitstream::access_unit::{AccessUnit, NUMBERS};
 use crate::bitstream::picture::PictureParameters;
 use crate::bitstream::{Reduction, Sequence};
-use crate::encoder::{FrameKind, MAX_THREADS};
+use crate::encoder::{FrameKind, thread_pool};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inner::native::planes::{INTER, Levels, PlaneCoder};
 use crate::inner::native::range_coder::Reader;
@@ -18,6 +18,7 @@ use crate::refinement::Affine;
 use crate::statistics::{self, FrameStatistics, MeanStd, StatisticsMode};
 use crate::tensor::{Dtype, Layout, TensorMut};
 use half::slice::HalfFloatSliceExt;
+use rayon::ThreadPool;
 use std::sync::Arc;
 
 /// Predicted frames after which the vectors are summed anew, so that rounding errors of endless prediction stay small.
@@ -49,6 +50,7 @@ impl Default for DecoderConfig {
 /// Decodes access units, whole ones in order. Holds the state of one stream.
 pub struct Decoder {
     config: DecoderConfig,
+    pool: Option<ThreadPool>,
     stream: Option<Box<Stream>>,
     /// Number of the frame decoded last; `None` while a random access point is awaited.
     number: Option<u32>,
@@ -109,11 +111,8 @@ impl Decoder {
     /// # Errors
     /// `InvalidConfig` for more than 64 threads.
     pub fn new(config: DecoderConfig) -> Result<Self> {
-        if config.threads > MAX_THREADS {
-            let message = format!("{} threads, legal are 0 (one a core) to {MAX_THREADS}", config.threads);
-            return Err(Error::config(message));
-        }
-        Ok(Self { config, stream: None, number: None, layout_changed: false })
+        let pool = thread_pool(config.threads)?;
+        Ok(Self { config, pool, stream: None, number: None, layout_changed: false })
     }
 
     /// Adds a transform that streams may name.
@@ -147,7 +146,7 @@ impl Decoder {
         let Some(stream) = &mut self.stream else {
             return Ok(Decoded::AwaitingRandomAccess { missing: None });
         };
-        stream.decode(&unit)?;
+        stream.decode(&unit, self.pool.as_ref())?;
         self.number = Some(unit.number);
         Ok(Decoded::Frame(DecodedFrame {
             stream,
@@ -231,7 +230,7 @@ impl Stream {
         })
     }
 
-    fn decode(&mut self, unit: &AccessUnit<'_>) -> Result<()> {
+    fn decode(&mut self, unit: &AccessUnit<'_>, pool: Option<&ThreadPool>) -> Result<()> {
         let random_access = unit.kind == FrameKind::RandomAccess;
         self.read_parameters(unit, random_access)?;
         self.levels.levels.fill(0);
@@ -239,7 +238,7 @@ impl Stream {
         let step = if self.sequence.lossless { 1 } else { quantiser::step(unit.qp) };
         self.reconstruct(step, random_access)?;
         let unit = quantiser::unit(self.scale);
-        self.inverse.add(&self.levels.levels, unit);
+        self.inverse.add(&self.levels.levels, unit, pool);
         if random_access {
             self.since_renewal = 0;
         } else {
@@ -247,7 +246,7 @@ impl Stream {
             if self.since_renewal == RENEWAL {
                 self.since_renewal = 0;
                 self.inverse.clear();
-                self.inverse.add(&self.reconstruction, unit);
+                self.inverse.add(&self.reconstruction, unit, pool);
             }
         }
         self.refine_fused(unit);

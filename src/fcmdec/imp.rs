@@ -1,0 +1,836 @@
+//! The machine of `fcmdec`: one access unit in, one buffer of tensors out, or none when it is lost.
+//!
+//! Locks as in `fcmenc`: the streaming thread takes the [`Stream`] out of its mutex while it works.
+
+use crate::caps::{self, CodedCaps, Framerate, TensorFormat, TensorInfo};
+use crate::force_key_unit::{self, Request};
+use crate::tensor_io::{self, pool::TensorPool};
+use crate::{error, statistics_meta, transform_files};
+use fcm_codec::bitstream::stream::Inspector;
+use fcm_codec::{Decoded, Decoder, DecoderConfig, Error, ErrorKind, FrameKind, Layout, Limits};
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use std::path::Path;
+use std::sync::{LazyLock, Mutex};
+use std::time::{Duration, Instant};
+
+static CAT: LazyLock<gst::DebugCategory> =
+    LazyLock::new(|| gst::DebugCategory::new("fcmdec", gst::DebugColorFlags::empty(), Some("Feature tensor decoder")));
+
+/// While frames are lost, the request for a random access point is repeated this often: the first may have been lost
+/// as well.
+const REPEAT_REQUEST: Duration = Duration::from_secs(1);
+/// Frame numbers count modulo this.
+const NUMBERS: u32 = 64;
+/// Least time between two warnings about lost frames.
+const WARNING_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the user wishes; the defaults are the codec's and those of GStreamer's video decoders.
+#[derive(Debug, Clone)]
+struct Settings {
+    transform: Option<String>,
+    threads: u32,
+    max_errors: i32,
+    automatic_request_sync_points: bool,
+    min_force_key_unit_interval: gst::ClockTime,
+    qos: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            transform: None,
+            threads: DecoderConfig::default().threads as u32,
+            max_errors: -1,
+            automatic_request_sync_points: true,
+            min_force_key_unit_interval: gst::ClockTime::ZERO,
+            qos: true,
+        }
+    }
+}
+
+/// What the property `stats` counts since the element was started.
+#[derive(Debug, Clone, Default)]
+struct Stats {
+    frames: u64,
+    random_access_frames: u64,
+    refreshes: u64,
+    dropped: u64,
+    corrupt: u64,
+    missing: u64,
+    awaiting: u64,
+    sync_requests: u64,
+    bytes_in: u64,
+    bytes_out: u64,
+    decode_time: Duration,
+    last_qp: u32,
+}
+
+impl Stats {
+    fn structure(&self) -> gst::Structure {
+        gst::Structure::builder("application/x-fcmdec-stats")
+            .field("frames", self.frames)
+            .field("random-access-frames", self.random_access_frames)
+            .field("refreshes", self.refreshes)
+            .field("dropped", self.dropped)
+            .field("corrupt", self.corrupt)
+            .field("missing", self.missing)
+            .field("awaiting", self.awaiting)
+            .field("sync-requests", self.sync_requests)
+            .field("bytes-in", self.bytes_in)
+            .field("bytes-out", self.bytes_out)
+            .field("last-qp", self.last_qp)
+            .field("decode-time", self.decode_time.as_nanos() as u64)
+            .build()
+    }
+}
+
+/// What downstream said of its timing.
+#[derive(Debug, Clone, Copy)]
+struct Lateness {
+    /// Running time before which a frame comes too late.
+    earliest: gst::ClockTime,
+    proportion: f64,
+}
+
+/// What threads other than the streaming thread read or write.
+#[derive(Debug, Default)]
+struct State {
+    stats: Stats,
+    lateness: Option<Lateness>,
+    /// What the caps query on the source pad answers with.
+    offer: Option<(Vec<TensorInfo>, Framerate)>,
+}
+
+/// What is sent at present.
+struct Sent {
+    caps: gst::Caps,
+    format: TensorFormat,
+    tensors: Vec<TensorInfo>,
+    framerate: Framerate,
+}
+
+/// The downstream side of the stream.
+#[derive(Default)]
+struct Downstream {
+    sent: Option<Sent>,
+    pool: Option<(Vec<usize>, TensorPool)>,
+    /// Sticky events that came before the raw caps could be known.
+    waiting: Vec<gst::Event>,
+}
+
+/// What the streaming thread keeps from frame to frame.
+struct Stream {
+    decoder: Decoder,
+    limits: Limits,
+    transforms: Vec<fcm_codec::TransformId>,
+    input: Option<CodedCaps>,
+    layout: Option<Layout>,
+    downstream: Downstream,
+    segment: Option<gst::FormattedSegment<gst::ClockTime>>,
+    discont: bool,
+    /// Frames are being lost up to the next random access point.
+    losing: bool,
+    had_input: bool,
+    had_output: bool,
+    errors_in_a_row: u32,
+    last_number: Option<u32>,
+    last_request: Option<Instant>,
+    request_count: u32,
+    last_warning: Option<Instant>,
+    unreported: u64,
+}
+
+/// What goes out once the stream is put back.
+enum Output {
+    Event(gst::Event),
+    Upstream(gst::Event),
+    Buffer(gst::Buffer),
+    Message(gst::Message),
+    Warning(String),
+}
+
+/// Why an access unit gave no frame and the stream cannot go on.
+enum Failure {
+    NotNegotiated(String),
+    Flow(gst::FlowError),
+    Codec(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Codec(error)
+    }
+}
+
+/// Why an access unit gave no frame although the stream can go on.
+enum Loss {
+    Damaged(Error),
+    /// Predicted from a frame that is not there; how many frame numbers were skipped, if known.
+    Unpredictable(Option<u32>),
+}
+
+/// The element.
+pub struct FcmDec {
+    sinkpad: gst::Pad,
+    srcpad: gst::Pad,
+    settings: Mutex<Settings>,
+    state: Mutex<State>,
+    stream: Mutex<Option<Stream>>,
+}
+
+impl Stream {
+    fn new(settings: &Settings) -> Result<Self, Error> {
+        let limits = Limits::default();
+        let paths = settings.transform.as_deref().unwrap_or("").split(',').map(str::trim).filter(|p| !p.is_empty());
+        let transforms =
+            paths.map(|path| transform_files::load(Path::new(path), &limits)).collect::<Result<Vec<_>, _>>()?;
+        let config = DecoderConfig {
+            transforms: transforms.clone(),
+            threads: settings.threads as usize,
+            limits: limits.clone(),
+        };
+        Ok(Self {
+            decoder: Decoder::new(config)?,
+            limits,
+            transforms: transforms.iter().map(|t| t.id()).collect(),
+            input: None,
+            layout: None,
+            downstream: Downstream::default(),
+            segment: None,
+            discont: true,
+            losing: false,
+            had_input: false,
+            had_output: false,
+            errors_in_a_row: 0,
+            last_number: None,
+            last_request: None,
+            request_count: 0,
+            last_warning: None,
+            unreported: 0,
+        })
+    }
+
+    /// The tensors that the coded caps announce, if they do.
+    fn announced(&self, coded: &CodedCaps) -> Option<Vec<TensorInfo>> {
+        let mut inspector = Inspector::new(self.limits.clone());
+        let from_header = coded.codec_data.as_deref().and_then(|data| inspector.read_header(data).ok());
+        from_header.map(|sequence| caps::tensor_infos(&sequence.layout)).or_else(|| {
+            let raw = caps::parse_raw(coded.original.as_deref()?).ok()?;
+            (raw.format == TensorFormat::Static).then_some(raw.tensors)
+        })
+    }
+
+    /// Forgets the coded stream; what is known of downstream stays.
+    fn restart(&mut self) {
+        self.decoder.reset();
+        self.discont = true;
+        self.losing = false;
+        self.last_number = None;
+        self.last_request = None;
+    }
+}
+
+impl FcmDec {
+    /// Lends the stream to `f`, with no lock held meanwhile; `None` when the element is stopped. Only the streaming
+    /// thread calls this, and pads are deactivated before the stream is dropped.
+    fn with_stream<R>(&self, f: impl FnOnce(&mut Stream) -> R) -> Option<R> {
+        let mut stream = self.stream.lock().unwrap().take()?;
+        let result = f(&mut stream);
+        *self.stream.lock().unwrap() = Some(stream);
+        Some(result)
+    }
+
+    /// Chooses raw caps for these tensors, unless those sent say the same already and downstream did not ask anew.
+    fn negotiate(
+        &self,
+        downstream: &mut Downstream,
+        input: Option<&CodedCaps>,
+        tensors: Vec<TensorInfo>,
+        framerate: Framerate,
+        anew: bool,
+        out: &mut Vec<Output>,
+    ) -> Result<(), Failure> {
+        let same = |sent: &Sent| sent.tensors == tensors && sent.framerate == framerate;
+        if !anew && downstream.sent.as_ref().is_some_and(same) {
+            return Ok(());
+        }
+        let original = input.and_then(|input| input.original.as_deref());
+        let preferred =
+            original.and_then(|caps| caps::parse_raw(caps).ok()).map_or(TensorFormat::Static, |raw| raw.format);
+        self.state.lock().unwrap().offer = Some((tensors.clone(), framerate));
+        let peer = self.srcpad.peer_query_caps(None);
+        let Some((chosen, format)) = caps::fixate_raw(&tensors, framerate, preferred, original, &peer) else {
+            let ours = caps::raw_caps(&caps::RawCaps { format: preferred, tensors, framerate });
+            return Err(Failure::NotNegotiated(format!("the stream holds {ours}, downstream takes {peer}")));
+        };
+        gst::debug!(CAT, imp = self, "sending {chosen}");
+        if downstream.sent.as_ref().is_none_or(|sent| sent.caps != chosen) {
+            out.push(Output::Event(gst::event::Caps::new(&chosen)));
+        }
+        downstream.sent = Some(Sent { caps: chosen, format, tensors, framerate });
+        out.extend(downstream.waiting.drain(..).map(Output::Event));
+        Ok(())
+    }
+
+    fn set_caps(&self, stream: &mut Stream, caps: &gst::CapsRef) -> Result<Vec<Output>, Failure> {
+        let coded = CodedCaps::parse(caps)?;
+        if let Some(id) = coded.transform.filter(|id| !stream.transforms.contains(id)) {
+            let have = stream.transforms.iter().map(ToString::to_string).collect::<Vec<_>>();
+            let have =
+                if have.is_empty() { "none is given".to_owned() } else { format!("given are {}", have.join(", ")) };
+            let message = format!("the stream needs the calibrated transform {id}, {have} (property transform)");
+            return Err(Error::new(ErrorKind::Transform, message).into());
+        }
+        let tensors = stream.announced(&coded);
+        let framerate = coded.framerate;
+        stream.input = Some(coded);
+        let mut out = Vec::new();
+        // The access unit itself has the last word; this spares elements downstream from waiting for it.
+        if let Some(tensors) = tensors {
+            self.srcpad.check_reconfigure();
+            self.negotiate(&mut stream.downstream, stream.input.as_ref(), tensors, framerate, true, &mut out)?;
+        }
+        Ok(out)
+    }
+
+    /// Counts and reports an access unit that gave no frame, and asks for a random access point.
+    fn lose(&self, stream: &mut Stream, settings: &Settings, loss: Loss) -> Result<Vec<Output>, Failure> {
+        let mut out = Vec::new();
+        let fresh = !std::mem::replace(&mut stream.losing, true);
+        stream.discont = true;
+        stream.last_number = None;
+        let problem = {
+            let stats = &mut self.state.lock().unwrap().stats;
+            match &loss {
+                Loss::Damaged(error) => {
+                    stats.corrupt += 1;
+                    Some(format!("an access unit cannot be decoded: {error}"))
+                }
+                Loss::Unpredictable(missing) => {
+                    stats.awaiting += 1;
+                    match missing.filter(|&n| n > 0 && fresh) {
+                        Some(n) => {
+                            stats.missing += u64::from(n);
+                            Some(format!("{n} access units are missing"))
+                        }
+                        // Joining a stream in its middle is no fault.
+                        None => (fresh && stream.had_output).then(|| "the stream is not continuous".to_owned()),
+                    }
+                }
+            }
+        };
+        if let Some(problem) = problem {
+            gst::warning!(CAT, imp = self, "{problem}");
+            stream.unreported += 1;
+            if stream.last_warning.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
+                let times = match std::mem::take(&mut stream.unreported) {
+                    1 => String::new(),
+                    n => format!(" ({n} such events since the last warning)"),
+                };
+                stream.last_warning = Some(Instant::now());
+                out.push(Output::Warning(format!(
+                    "{problem}; frames are lost up to the next random access point{times}"
+                )));
+            }
+        }
+        if settings.automatic_request_sync_points {
+            let interval = Duration::from(settings.min_force_key_unit_interval);
+            let repeat = REPEAT_REQUEST.max(interval);
+            let wait = if fresh { interval } else { repeat };
+            if stream.last_request.is_none_or(|at| at.elapsed() >= wait) {
+                stream.last_request = Some(Instant::now());
+                let request = Request { running_time: None, all_headers: true, count: stream.request_count };
+                stream.request_count = stream.request_count.wrapping_add(1);
+                out.push(Output::Upstream(force_key_unit::upstream(&request)));
+                self.state.lock().unwrap().stats.sync_requests += 1;
+            }
+        }
+        if let Loss::Damaged(error) = loss {
+            stream.errors_in_a_row = stream.errors_in_a_row.saturating_add(1);
+            if u32::try_from(settings.max_errors).is_ok_and(|most| stream.errors_in_a_row > most) {
+                return Err(error.into());
+            }
+        }
+        Ok(out)
+    }
+
+    fn decode(&self, stream: &mut Stream, buffer: &gst::Buffer) -> Result<Vec<Output>, Failure> {
+        if stream.input.is_none() {
+            return Err(Failure::NotNegotiated("access units came before their caps".into()));
+        }
+        let settings = self.settings.lock().unwrap().clone();
+        let mut out = Vec::new();
+        stream.had_input = true;
+        if buffer.flags().contains(gst::BufferFlags::DISCONT) {
+            stream.decoder.reset();
+            stream.last_number = None;
+            stream.discont = true;
+        }
+        let map = buffer.map_readable().map_err(|e| {
+            Error::new(ErrorKind::InvalidInput, format!("the buffer cannot be mapped for reading: {e}"))
+        })?;
+        self.state.lock().unwrap().stats.bytes_in += map.len() as u64;
+
+        let started = Instant::now();
+        let mut frame = match stream.decoder.decode(&map) {
+            Ok(Decoded::Frame(frame)) => frame,
+            Ok(Decoded::AwaitingRandomAccess { missing }) => {
+                return self.lose(stream, &settings, Loss::Unpredictable(missing));
+            }
+            Err(error) if error::costs_only_frames(error.kind()) => {
+                return self.lose(stream, &settings, Loss::Damaged(error));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let (number, kind, qp, refreshed) = (frame.number(), frame.kind(), frame.qp(), frame.refreshed());
+        if stream.layout.as_ref() != Some(frame.layout()) {
+            stream.layout = Some(frame.layout().clone());
+        }
+        let Some(layout) = &stream.layout else { return Err(Failure::Flow(gst::FlowError::Error)) };
+        stream.losing = false;
+        stream.errors_in_a_row = 0;
+        // Units lost just before a random access point do no harm to the ones after, but are missing all the same. A number
+        // of 0 may also be a new start of the encoder.
+        let expected = stream.last_number.replace(number).map(|last| (last + 1) % NUMBERS);
+        if let Some(expected) = expected.filter(|&e| kind == FrameKind::RandomAccess && e != number && number != 0) {
+            let missing = (number + NUMBERS - expected) % NUMBERS;
+            gst::warning!(CAT, imp = self, "{missing} access units are missing before a random access point");
+            self.state.lock().unwrap().stats.missing += u64::from(missing);
+            stream.discont = true;
+        }
+
+        let segment = stream.segment.as_ref();
+        let pts = buffer.pts();
+        let end = pts.map(|pts| pts + buffer.duration().unwrap_or(gst::ClockTime::ZERO));
+        let running_time = segment.zip(pts).and_then(|(segment, pts)| segment.to_running_time(pts));
+        let running_end = segment.zip(end).and_then(|(segment, end)| segment.to_running_time(end));
+        let lateness = self.state.lock().unwrap().lateness.filter(|_| settings.qos && stream.had_output);
+        if let Some((lateness, end)) = lateness.zip(running_end).filter(|(lateness, end)| *end < lateness.earliest) {
+            // The frame was decoded, since later ones are predicted from it; only writing it is spared.
+            let stats = {
+                let stats = &mut self.state.lock().unwrap().stats;
+                stats.dropped += 1;
+                stats.decode_time += started.elapsed();
+                stats.clone()
+            };
+            stream.discont = true;
+            let jitter = lateness.earliest.nseconds() as i64 - end.nseconds() as i64;
+            let message = gst::message::Qos::builder(false)
+                .src(&*self.obj())
+                .running_time(running_time)
+                .stream_time(segment.zip(pts).and_then(|(segment, pts)| segment.to_stream_time(pts)))
+                .timestamp(pts)
+                .duration(buffer.duration())
+                .values(jitter, lateness.proportion, 1_000_000)
+                .stats(gst::format::Buffers::from_u64(stats.frames), gst::format::Buffers::from_u64(stats.dropped))
+                .build();
+            gst::debug!(CAT, imp = self, "frame {number} is {jitter} ns late, not sent");
+            out.push(Output::Message(message));
+            return Ok(out);
+        }
+
+        // A rate that the caps do not say may be in the stream.
+        let in_caps = stream.input.as_ref().map_or((0, 1), |input| input.framerate);
+        let framerate = if in_caps.0 > 0 { in_caps } else { frame.sequence().framerate };
+        let anew = self.srcpad.check_reconfigure();
+        let tensors = caps::tensor_infos(layout);
+        let result = self.negotiate(&mut stream.downstream, stream.input.as_ref(), tensors, framerate, anew, &mut out);
+        if result.is_err() && anew {
+            self.srcpad.mark_reconfigure();
+        }
+        result?;
+        let Some(sent) = &stream.downstream.sent else { return Err(Failure::Flow(gst::FlowError::NotNegotiated)) };
+
+        let sizes = tensor_io::memory_sizes(layout, sent.format);
+        let pool = match &mut stream.downstream.pool {
+            Some((of, pool)) if *of == sizes => pool,
+            other => {
+                if let Some((_, pool)) = other.take() {
+                    let _ = pool.set_active(false);
+                }
+                let pool = TensorPool::new(sizes.clone()).map_err(|e| {
+                    Error::new(ErrorKind::LimitExceeded, format!("no pool of raw buffers could be made: {e}"))
+                })?;
+                &mut other.insert((sizes, pool)).1
+            }
+        };
+        let mut raw = pool.acquire_buffer(None).map_err(Failure::Flow)?;
+        let unshared = raw.make_mut();
+        tensor_io::write_tensors(unshared, layout, sent.format, |n, tensor| frame.write(n, tensor))?;
+
+        let copied = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS | gst::BufferCopyFlags::META;
+        if let Err(error) = buffer.copy_into(unshared, copied, ..) {
+            gst::warning!(CAT, imp = self, "not all metadata could be copied: {error}");
+        }
+        unshared.unset_flags(gst::BufferFlags::DISCONT | gst::BufferFlags::DELTA_UNIT | gst::BufferFlags::HEADER);
+        if std::mem::take(&mut stream.discont) {
+            unshared.set_flags(gst::BufferFlags::DISCONT);
+        }
+        statistics_meta::attach(unshared, layout, frame.statistics(), refreshed);
+        stream.had_output = true;
+        {
+            let stats = &mut self.state.lock().unwrap().stats;
+            stats.frames += 1;
+            stats.random_access_frames += u64::from(kind == FrameKind::RandomAccess);
+            stats.refreshes += u64::from(refreshed);
+            stats.bytes_out += layout.bytes();
+            stats.decode_time += started.elapsed();
+            stats.last_qp = qp.into();
+        }
+        gst::log!(CAT, imp = self, "frame {number} is {kind:?}, {} bytes, qp {qp}", map.len());
+        out.push(Output::Buffer(raw));
+        Ok(out)
+    }
+
+    /// Pushes and posts everything in order; no lock is held.
+    fn push(&self, out: Vec<Output>) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let mut result = Ok(gst::FlowSuccess::Ok);
+        for output in out {
+            match output {
+                // Why an event was refused shows in the result of the buffer after it.
+                Output::Event(event) => drop(self.srcpad.push_event(event)),
+                Output::Upstream(event) => drop(self.sinkpad.push_event(event)),
+                Output::Buffer(buffer) => result = Ok(self.srcpad.push(buffer)?),
+                Output::Message(message) => drop(self.obj().post_message(message)),
+                Output::Warning(text) => gst::element_imp_warning!(self, gst::StreamError::Decode, ("{text}")),
+            }
+        }
+        result
+    }
+
+    /// Posts what a failure is and says what the pad returns.
+    fn fail(&self, failure: Failure) -> gst::FlowError {
+        match failure {
+            Failure::NotNegotiated(why) => {
+                gst::element_imp_error!(self, gst::CoreError::Negotiation, ("cannot agree on raw caps: {why}"));
+                gst::FlowError::NotNegotiated
+            }
+            Failure::Flow(flow) => flow,
+            Failure::Codec(error) => {
+                error::post(self, "cannot decode", &error);
+                gst::FlowError::Error
+            }
+        }
+    }
+
+    fn chain(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+        if buffer.size() == 0 && buffer.flags().contains(gst::BufferFlags::GAP) {
+            // An empty buffer that stands for "nothing at this time" is what a gap event says.
+            if let Some(pts) = buffer.pts() {
+                self.forward(gst::event::Gap::builder(pts).duration(buffer.duration()).build());
+            }
+            return Ok(gst::FlowSuccess::Ok);
+        }
+        match self.with_stream(|stream| self.decode(stream, &buffer)) {
+            Some(Ok(out)) => self.push(out),
+            Some(Err(failure)) => Err(self.fail(failure)),
+            None => Err(gst::FlowError::Flushing),
+        }
+    }
+
+    /// Passes an event on, or keeps it until the raw caps are known, which must go first.
+    fn forward(&self, event: gst::Event) -> bool {
+        let keep = event.is_serialized() && event.is_sticky() && event.type_() != gst::EventType::StreamStart;
+        let kept = keep
+            && self.with_stream(|stream| {
+                let wait = stream.downstream.sent.is_none();
+                if wait {
+                    stream.downstream.waiting.push(event.clone());
+                }
+                wait
+            }) == Some(true);
+        kept || self.srcpad.push_event(event)
+    }
+
+    fn sink_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
+        gst::log!(CAT, obj = pad, "{event:?}");
+        match event.view() {
+            gst::EventView::Caps(e) => match self.with_stream(|stream| self.set_caps(stream, e.caps())) {
+                Some(Ok(out)) => self.push(out).is_ok(),
+                Some(Err(failure)) => {
+                    let _ = self.fail(failure);
+                    false
+                }
+                None => false,
+            },
+            gst::EventView::Segment(e) => {
+                let segment = e.segment().downcast_ref::<gst::ClockTime>().cloned();
+                self.with_stream(|stream| stream.segment = segment);
+                self.state.lock().unwrap().lateness = None;
+                self.forward(event)
+            }
+            gst::EventView::StreamStart(_) => {
+                self.with_stream(Stream::restart);
+                self.srcpad.push_event(event)
+            }
+            gst::EventView::FlushStop(_) => {
+                self.with_stream(|stream| {
+                    stream.restart();
+                    stream.segment = None;
+                    stream.errors_in_a_row = 0;
+                    let waiting = &mut stream.downstream.waiting;
+                    waiting.retain(|e| !matches!(e.type_(), gst::EventType::Segment | gst::EventType::Eos));
+                });
+                self.state.lock().unwrap().lateness = None;
+                self.srcpad.push_event(event)
+            }
+            gst::EventView::Eos(_) => {
+                let (fruitless, waiting) = self
+                    .with_stream(|stream| {
+                        let fruitless = stream.had_input && !stream.had_output;
+                        (fruitless, std::mem::take(&mut stream.downstream.waiting))
+                    })
+                    .unwrap_or_default();
+                for event in waiting {
+                    self.srcpad.push_event(event);
+                }
+                if fruitless {
+                    gst::element_imp_error!(
+                        self,
+                        gst::StreamError::Decode,
+                        ("no frame could be decoded before the end of the stream")
+                    );
+                }
+                self.srcpad.push_event(event)
+            }
+            _ => self.forward(event),
+        }
+    }
+
+    fn src_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
+        gst::log!(CAT, obj = pad, "{event:?}");
+        match event.view() {
+            gst::EventView::Qos(e) => {
+                let (_, proportion, jitter, timestamp) = e.get();
+                let lateness = timestamp.map(|timestamp| {
+                    // A frame that is late by this much will be later still once decoded: the margin that GStreamer's video
+                    // decoders use.
+                    let ahead = if jitter > 0 { jitter.saturating_mul(2) } else { jitter };
+                    let earliest = i128::from(timestamp.nseconds()) + i128::from(ahead);
+                    let most = i128::from(gst::ClockTime::MAX.nseconds());
+                    let earliest = gst::ClockTime::from_nseconds(earliest.clamp(0, most) as u64);
+                    Lateness { earliest, proportion }
+                });
+                self.state.lock().unwrap().lateness = lateness;
+                gst::Pad::event_default(pad, Some(&*self.obj()), event)
+            }
+            // The pad is marked; the next buffer negotiates. Nothing upstream is concerned.
+            gst::EventView::Reconfigure(_) => true,
+            _ => gst::Pad::event_default(pad, Some(&*self.obj()), event),
+        }
+    }
+
+    /// Raw caps that could be sent now.
+    fn offer(&self, filter: Option<&gst::CapsRef>) -> gst::Caps {
+        let offer = self.state.lock().unwrap().offer.clone();
+        let caps = match &offer {
+            Some((tensors, framerate)) => caps::raw_offer(tensors, *framerate),
+            None => caps::raw_template(),
+        };
+        let Some(filter) = filter else { return caps };
+        let common = caps::filter_offer(&caps, filter);
+        match offer {
+            // The filter may spell the same dimensions in yet another way.
+            Some((tensors, framerate)) if common.is_empty() => {
+                caps::fixate_raw(&tensors, framerate, TensorFormat::Static, None, filter)
+                    .map_or(common, |(caps, _)| caps)
+            }
+            _ => common,
+        }
+    }
+
+    fn query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
+        use gst::QueryViewMut;
+        match query.view_mut() {
+            QueryViewMut::Caps(q) if *pad == self.srcpad => {
+                let caps = self.offer(q.filter());
+                q.set_result(&caps);
+                true
+            }
+            // Downstream's pools are for tensors, upstream's buffers are coded units.
+            QueryViewMut::Allocation(_) => false,
+            // Bytes of tensors are not bytes of the stream.
+            QueryViewMut::Position(q) if q.format() == gst::Format::Bytes => false,
+            QueryViewMut::Duration(q) if q.format() == gst::Format::Bytes => false,
+            _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
+        }
+    }
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for FcmDec {
+    const NAME: &'static str = "GstFcmDec";
+    type Type = super::FcmDec;
+    type ParentType = gst::Element;
+
+    fn with_class(klass: &Self::Class) -> Self {
+        let template = |name: &str| klass.pad_template(name).expect("the pad templates are registered below");
+        let sinkpad = gst::Pad::builder_from_template(&template("sink"))
+            .chain_function(|_, parent, buffer| {
+                Self::catch_panic_pad_function(parent, || Err(gst::FlowError::Error), |this| this.chain(buffer))
+            })
+            .event_function(|pad, parent, event| {
+                Self::catch_panic_pad_function(parent, || false, |this| this.sink_event(pad, event))
+            })
+            .query_function(|pad, parent, query| {
+                Self::catch_panic_pad_function(parent, || false, |this| this.query(pad, query))
+            })
+            .build();
+        let srcpad = gst::Pad::builder_from_template(&template("src"))
+            .event_function(|pad, parent, event| {
+                Self::catch_panic_pad_function(parent, || false, |this| this.src_event(pad, event))
+            })
+            .query_function(|pad, parent, query| {
+                Self::catch_panic_pad_function(parent, || false, |this| this.query(pad, query))
+            })
+            .build();
+        Self { sinkpad, srcpad, settings: Mutex::default(), state: Mutex::default(), stream: Mutex::default() }
+    }
+}
+
+impl ObjectImpl for FcmDec {
+    fn constructed(&self) {
+        self.parent_constructed();
+        let obj = self.obj();
+        obj.add_pad(&self.sinkpad).expect("a new element has no pads");
+        obj.add_pad(&self.srcpad).expect("a new element has no source pad");
+    }
+
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+            let default = Settings::default();
+            vec![
+                glib::ParamSpecString::builder("transform")
+                    .nick("Transform")
+                    .blurb("Paths of the calibrated transforms that streams may need, .fcmt, separated by commas")
+                    .mutable_ready()
+                    .build(),
+                glib::ParamSpecUInt::builder("threads")
+                    .nick("Threads")
+                    .blurb("Worker threads, 1 to 64 (0 = one for each core)")
+                    .maximum(64)
+                    .default_value(default.threads)
+                    .mutable_ready()
+                    .build(),
+                glib::ParamSpecInt::builder("max-errors")
+                    .nick("Max Errors")
+                    .blurb("Most access units in a row that may be damaged before the element gives up (-1 = never)")
+                    .minimum(-1)
+                    .default_value(default.max_errors)
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecBoolean::builder("automatic-request-sync-points")
+                    .nick("Automatic Request Sync Points")
+                    .blurb("Ask upstream for a random access point when frames are lost, again every second while they are")
+                    .default_value(default.automatic_request_sync_points)
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecUInt64::builder("min-force-key-unit-interval")
+                    .nick("Minimum Force Key Unit Interval")
+                    .blurb("Least time in nanoseconds between two requests for a random access point (0 = every loss asks)")
+                    .default_value(default.min_force_key_unit_interval.nseconds())
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecBoolean::builder("qos")
+                    .nick("Quality of Service")
+                    .blurb("Do not send frames that downstream reports as late; they are decoded all the same")
+                    .default_value(default.qos)
+                    .mutable_playing()
+                    .build(),
+                glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
+                    .nick("Stats")
+                    .blurb("Counts since the element was started: frames, dropped, corrupt, missing, awaiting, bytes, decode-time in nanoseconds")
+                    .read_only()
+                    .build(),
+            ]
+        });
+        &PROPERTIES
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        const TYPE: &str = "GObject checks the type of a property";
+        let mut settings = self.settings.lock().unwrap();
+        match pspec.name() {
+            "transform" => settings.transform = value.get().expect(TYPE),
+            "threads" => settings.threads = value.get().expect(TYPE),
+            "max-errors" => settings.max_errors = value.get().expect(TYPE),
+            "automatic-request-sync-points" => settings.automatic_request_sync_points = value.get().expect(TYPE),
+            "min-force-key-unit-interval" => {
+                let interval = value.get::<u64>().expect(TYPE);
+                settings.min_force_key_unit_interval =
+                    gst::ClockTime::try_from(interval).unwrap_or(gst::ClockTime::MAX);
+            }
+            "qos" => settings.qos = value.get().expect(TYPE),
+            name => unreachable!("property {name} is not writable"),
+        }
+    }
+
+    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        if pspec.name() == "stats" {
+            return self.state.lock().unwrap().stats.structure().to_value();
+        }
+        let settings = self.settings.lock().unwrap();
+        match pspec.name() {
+            "transform" => settings.transform.to_value(),
+            "threads" => settings.threads.to_value(),
+            "max-errors" => settings.max_errors.to_value(),
+            "automatic-request-sync-points" => settings.automatic_request_sync_points.to_value(),
+            "min-force-key-unit-interval" => settings.min_force_key_unit_interval.nseconds().to_value(),
+            "qos" => settings.qos.to_value(),
+            name => unreachable!("there is no property {name}"),
+        }
+    }
+}
+
+impl GstObjectImpl for FcmDec {}
+
+impl ElementImpl for FcmDec {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "Feature tensor decoder",
+                "Codec/Decoder/Metadata",
+                "Decodes the feature tensors of a split neural network and restores their statistics",
+                env!("CARGO_PKG_NAME"),
+            )
+        });
+        Some(&*METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let pad = |name, direction, caps| {
+                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).expect("the caps are legal")
+            };
+            vec![
+                pad("sink", gst::PadDirection::Sink, caps::coded_template()),
+                pad("src", gst::PadDirection::Src, caps::raw_template()),
+            ]
+        });
+        &TEMPLATES
+    }
+
+    fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        if transition == gst::StateChange::ReadyToPaused {
+            let settings = self.settings.lock().unwrap().clone();
+            let stream = Stream::new(&settings).map_err(|error| {
+                error::post(self, "cannot start", &error);
+                gst::StateChangeError
+            })?;
+            *self.state.lock().unwrap() = State::default();
+            *self.stream.lock().unwrap() = Some(stream);
+        }
+        let result = self.parent_change_state(transition)?;
+        if transition == gst::StateChange::PausedToReady {
+            // The pads are inactive now: the streaming thread is out. Counts stay readable until the next start.
+            let stream = self.stream.lock().unwrap().take();
+            if let Some((_, pool)) = stream.and_then(|stream| stream.downstream.pool) {
+                let _ = pool.set_active(false);
+            }
+            self.state.lock().unwrap().offer = None;
+        }
+        Ok(result)
+    }
+}

@@ -1,0 +1,38 @@
+/**
+ * SECTION:element-fcmdec
+ * @short_description: Decodes neural-network feature tensors
+ *
+ * `fcmdec` decodes what `fcmenc` coded, frame by frame and without delay, into NNStreamer's `other/tensors`: one memory a
+ * tensor, with the mean and standard deviation that the tensors had before coding. The statistics are on every buffer
+ * as `GstFcmStatisticsMeta`.
+ *
+ * Downstream chooses static or flexible tensors, and the spelling of the dimensions (`3:224:224` or `3:224:224:1`); without
+ * a wish the original caps are restored.
+ *
+ * A damaged or missing access unit costs the frames up to the next random access point. The element counts them, posts a
+ * warning, asks upstream for a random access point, and goes on.
+ *
+ * ## Example pipelines
+ * |[
+ * gst-launch-1.0 filesrc location=features.fcm ! fcmparse ! fcmdec ! fakesink
+ * ]| Decodes a file.
+ * |[
+ * gst-launch-1.0 filesrc location=features.fcm ! fcmparse ! fcmdec transform=street.fcmt,indoor.fcmt ! fakesink
+ * ]| Decodes a file that was coded with either of two calibrated transforms.
+ *
+ * Since: 0.1.0
+ */
+use gst::glib;
+use gst::prelude::*;
+
+mod imp;
+
+glib::wrapper! {
+    /// The element `fcmdec`.
+    pub struct FcmDec(ObjectSubclass<imp::FcmDec>) @extends gst::Element, gst::Object;
+}
+
+/// Registers the element. Its rank lets decodebin choose it: nothing else decodes these caps.
+pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    gst::Element::register(Some(plugin), "fcmdec", gst::Rank::PRIMARY, FcmDec::static_type())
+}
