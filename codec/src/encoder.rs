@@ -26,7 +26,7 @@ const SCENE_CUT: usize = 80;
 /// The reference scale may be off by this factor before the frame is made a random access point.
 const SCALE_DRIFT: f32 = 4.0;
 /// Most threads that can be asked for.
-pub(crate) const MAX_THREADS: usize = 64;
+const MAX_THREADS: usize = 64;
 
 /// How the encoder chooses the quantiser of a frame.
 #[derive(Debug, Clone, Copy, PartialEq)]

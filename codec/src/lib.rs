@@ -10,9 +10,7 @@ pub mod bitstream;
 pub mod decoder;
 pub mod encoder;
 mod error;
-
-pub mod inner;
-
+mod inner;
 mod kernels;
 mod limits;
 mod quantiser;
