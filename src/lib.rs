@@ -10,10 +10,12 @@ pub mod caps;
 mod error;
 pub mod fcmdec;
 pub mod fcmenc;
+pub mod fcmparse;
 mod force_key_unit;
 pub mod statistics_meta;
 mod tensor_io;
 mod transform_files;
+mod typefind;
 
 use gst::glib;
 
@@ -21,8 +23,8 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     statistics_meta::register();
     fcmenc::register(plugin)?;
     fcmdec::register(plugin)?;
-    // fcmparse and the typefinder are registered here.
-    Ok(())
+    fcmparse::register(plugin)?;
+    typefind::register(plugin)
 }
 
 gst::plugin_define!(

@@ -215,8 +215,8 @@ fn flipped_bits_anywhere_are_survived() -> Result<()> {
         for at in 0..units[hit].size() {
             for bit in [0, 3, 7] {
                 let bad = tampered(&units[hit], |bytes| bytes[at] ^= 1 << bit);
-                for t in 0..4 {
-                    let unit = if t == hit { bad.clone() } else { units[t].clone() };
+                for (t, unit) in units.iter().enumerate() {
+                    let unit = if t == hit { bad.clone() } else { unit.clone() };
                     bench.harness.push(unit).with_context(|| format!("unit {hit}, byte {at}: {:?}", bench.errors()))?;
                 }
                 let out = times(&bench.pull_all());
@@ -375,34 +375,57 @@ fn missing_transform_in_the_caps_is_an_error_with_its_id() -> Result<()> {
 }
 
 #[test]
+fn calibrated_transform_is_named_in_the_caps_and_needed_on_both_sides() -> Result<()> {
+    let features = Features::one(Shape::chw(4, 6, 6));
+    let (ours, other) = (TransformFile::of_four_channels(0.0), TransformFile::of_four_channels(1.0));
+    let (caps, units) = encode(&features, 2, &[("transform", ours.path()), ("qp", "4")]);
+    assert_eq!(caps.structure(0).context("structure")?.get::<String>("transform")?, ours.id.to_string());
+
+    let both = format!("{}, {}", other.path(), ours.path());
+    let mut bench = decoder(&caps, &[("transform", &both)]);
+    for (t, unit) in units.iter().enumerate() {
+        bench.harness.push(unit.clone())?;
+        let raw = bench.harness.pull()?;
+        let error = nmse(&features.values(t)[0], &features.read(&raw)[0]);
+        ensure!(error < 0.02, "nmse {error}");
+    }
+
+    // The id is in the caps, or else in the stream: the error is as clear.
+    for hidden in [false, true] {
+        let caps =
+            if hidden { CodedCaps { transform: None, ..CodedCaps::parse(&caps)? }.to_caps() } else { caps.clone() };
+        for (given, named) in [(None, None), (Some(other.path()), Some(other.id.to_string()))] {
+            let properties: Vec<_> = given.map(|path| ("transform", path)).into_iter().collect();
+            let mut bench = decoder(&caps, &properties);
+            ensure!(bench.harness.push(units[0].clone()).is_err());
+            let errors = bench.errors();
+            ensure!(errors.len() == 1 && errors[0].contains(&ours.id.to_string()), "{errors:?}");
+            ensure!(named.is_none_or(|id| errors[0].contains(&id)), "{errors:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn late_frames_are_decoded_but_not_sent() -> Result<()> {
     let (caps, units) = encode(&Features::small(), 6, &[("key-int-max", "0")]);
-    for (qos, expected) in [("true", vec![0, 4, 5]), ("false", vec![0, 1, 2, 3, 4, 5])] {
+    for (qos, expected) in [("true", vec![0, 3, 4, 5]), ("false", vec![0, 1, 2, 3, 4, 5])] {
         let mut bench = decoder(&caps, &[("qos", qos)]);
         bench.harness.push(units[0].clone())?;
         bench.upstream_events();
-        // 40 ms in, 60 ms late: what ends before 160 ms is too late.
-        let late = gst::event::Qos::builder(gst::QOSType::Underflow, 2.0, 60_000_000 - 1)
-            .timestamp(FRAME + gst::ClockTime::from_nseconds(2))
-            .build();
+        // A frame for 40 ms came 60 ms late: twice that is added, so what ends before 160 ms is too late now.
+        let late = gst::event::Qos::builder(gst::QOSType::Underflow, 2.0, 60_000_000).timestamp(FRAME).build();
         bench.harness.push_upstream_event(late);
         for unit in &units[1..] {
             bench.harness.push(unit.clone())?;
         }
         let out = bench.pull_all();
-        let expected: Vec<u64> = expected.into_iter().filter(|&t| t != 3 || qos == "false").collect();
-        let got = times(&out);
-        if qos == "true" {
-            assert_eq!(got, [0, 3, 4, 5], "{expected:?}");
-            ensure!(is_discont(&out[1]));
-            assert_eq!(bench.count("dropped"), 2);
-            let message = bench.bus.pop_filtered(&[gst::MessageType::Qos]).context("no QoS message")?;
-            let gst::MessageView::Qos(message) = message.view() else { unreachable!() };
-            assert_eq!(message.get().0, false);
-            ensure!(bench.upstream_events().iter().any(|e| e.type_() == gst::EventType::Qos), "passed upstream");
-        } else {
-            assert_eq!(got, expected);
-        }
+        assert_eq!(times(&out), expected, "qos={qos}");
+        ensure!(bench.upstream_events().iter().any(|e| e.type_() == gst::EventType::Qos), "passed upstream");
+        let message = bench.bus.pop_filtered(&[gst::MessageType::Qos]);
+        assert_eq!(message.is_some(), qos == "true");
+        assert_eq!(bench.count("dropped"), if qos == "true" { 2 } else { 0 });
+        assert_eq!(is_discont(&out[1]), qos == "true");
     }
     Ok(())
 }

@@ -509,6 +509,15 @@ fn transform_that_cannot_be_read_stops_the_start_by_name() {
 }
 
 #[test]
+fn transform_for_other_shapes_is_refused() {
+    let transform = TransformFile::of_four_channels(0.0);
+    let mut bench = Bench::new(element("fcmenc", &[("transform", transform.path())]));
+    bench.harness.set_src_caps(Features::one(Shape::chw(5, 6, 6)).caps());
+    let errors = bench.errors();
+    assert!(errors.len() == 1 && errors[0].contains(&transform.id.to_string()), "{errors:?}");
+}
+
+#[test]
 fn tags_name_the_codec_beside_those_from_upstream() -> Result<()> {
     let features = Features::small();
     let mut bench = encoder(&features, &[("bitrate", "100")]);

@@ -9,8 +9,11 @@ use fcm_codec::{ChannelOrder, Decoded, Decoder, DecoderConfig, Dtype, Encoder, E
 use fcm_codec::{RateControl, Shape, StatisticsMode, TensorMut};
 use half::f16;
 
+/// Values of one frame, one vector a layer.
+type Frame = Vec<Vec<f32>>;
+
 /// Units and decoded values of `frames` frames from the codec alone.
-fn with_codec_alone(features: &Features, frames: usize, config: EncoderConfig) -> Result<(Vec<Vec<u8>>, Vec<Vec<Vec<f32>>>)> {
+fn with_codec_alone(features: &Features, frames: usize, config: EncoderConfig) -> Result<(Vec<Vec<u8>>, Vec<Frame>)> {
     let config = EncoderConfig { framerate: (25, 1), ..config };
     let mut encoder = Encoder::new(config, features.layout())?;
     let mut decoder = Decoder::new(DecoderConfig::default())?;
@@ -129,7 +132,11 @@ fn every_setting_reaches_the_codec() -> Result<()> {
         same_as_codec(&features, &properties, config).with_context(|| format!("statistics={name}"))?;
     }
     let rate_control = RateControl::Bitrate { kbit_per_second: 60, frames_per_second: (25, 1) };
-    same_as_codec(&features, &[("bitrate", "60"), ("tensor-names", "a,b,c")], EncoderConfig { rate_control, ..Default::default() })
+    same_as_codec(
+        &features,
+        &[("bitrate", "60"), ("tensor-names", "a,b,c")],
+        EncoderConfig { rate_control, ..Default::default() },
+    )
 }
 
 #[test]
@@ -139,7 +146,8 @@ fn constant_tensors_come_back_constant() -> Result<()> {
     enc.harness.push(stamped(vec![to_bytes(&[1.5; 32], Dtype::F32)], 0))?;
     let mut dec = decoder(&enc.src_caps().context("caps")?, &[]);
     dec.harness.push(enc.harness.pull()?)?;
-    let values = features.read(&dec.harness.pull()?);
+    let raw = dec.harness.pull()?;
+    let values = features.read(&raw);
     ensure!(values[0].iter().all(|v| (v - 1.5).abs() < 1e-5), "{values:?}");
     Ok(())
 }
@@ -152,7 +160,8 @@ fn lower_qp_comes_closer() -> Result<()> {
         let (caps, units) = encode(&features, 1, &[("qp", qp)]);
         let mut bench = decoder(&caps, &[]);
         bench.harness.push(units[0].clone())?;
-        let got = features.read(&bench.harness.pull()?);
+        let raw = bench.harness.pull()?;
+        let got = features.read(&raw);
         let error: f64 = features.values(0).iter().zip(&got).map(|(a, b)| nmse(a, b)).sum();
         ensure!(error < before, "qp {qp}: {error}, before {before}");
         before = error;

@@ -3,7 +3,7 @@
 use crate::bitstream::access_unit::{AccessUnit, NUMBERS};
 use crate::bitstream::picture::PictureParameters;
 use crate::bitstream::{Reduction, Sequence};
-use crate::encoder::{FrameKind, MAX_THREADS};
+use crate::encoder::{FrameKind, thread_pool};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inner::native::planes::{INTER, Levels, PlaneCoder};
 use crate::inner::native::range_coder::Reader;
@@ -18,6 +18,7 @@ use crate::refinement::Affine;
 use crate::statistics::{self, FrameStatistics, MeanStd, StatisticsMode};
 use crate::tensor::{Dtype, Layout, TensorMut};
 use half::slice::HalfFloatSliceExt;
+use rayon::ThreadPool;
 use std::sync::Arc;
 
 /// Predicted frames after which the vectors are summed anew, so that rounding errors of endless prediction stay small.
@@ -46,6 +47,7 @@ impl Default for DecoderConfig {
 /// Decodes access units, whole ones in order. Holds the state of one stream.
 pub struct Decoder {
     config: DecoderConfig,
+    pool: Option<ThreadPool>,
     stream: Option<Box<Stream>>,
     /// Number of the frame decoded last; `None` while a random access point is awaited.
     number: Option<u32>,
@@ -77,6 +79,8 @@ pub struct DecodedFrame<'a> {
 /// Everything that depends on the sequence.
 struct Stream {
     sequence: Sequence,
+    /// The sequence parameter set as it came.
+    payload: Vec<u8>,
     inverse: Inverse,
     coder: PlaneCoder,
     levels: Levels,
@@ -104,11 +108,8 @@ impl Decoder {
     /// # Errors
     /// `InvalidConfig` for more than 64 threads.
     pub fn new(config: DecoderConfig) -> Result<Self> {
-        if config.threads > MAX_THREADS {
-            let message = format!("{} threads, legal are 0 (one a core) to {MAX_THREADS}", config.threads);
-            return Err(Error::config(message));
-        }
-        Ok(Self { config, stream: None, number: None, layout_changed: false })
+        let pool = thread_pool(config.threads)?;
+        Ok(Self { config, pool, stream: None, number: None, layout_changed: false })
     }
 
     /// Adds a transform that streams may name.
@@ -142,7 +143,7 @@ impl Decoder {
         let Some(stream) = &mut self.stream else {
             return Ok(Decoded::AwaitingRandomAccess { missing: None });
         };
-        stream.decode(&unit)?;
+        stream.decode(&unit, self.pool.as_ref())?;
         self.number = Some(unit.number);
         Ok(Decoded::Frame(DecodedFrame {
             stream,
@@ -166,10 +167,11 @@ impl Decoder {
 
     /// Makes the state for the sequence in `payload`, unless it is the one at hand.
     fn start(&mut self, payload: &[u8]) -> Result<()> {
-        let sequence = Sequence::parse(payload, &self.config.limits)?;
-        if self.stream.as_ref().is_some_and(|s| s.sequence == sequence) {
+        // Every random access point repeats the same bytes: those need no parsing, which takes memory.
+        if self.stream.as_ref().is_some_and(|s| s.payload == payload) {
             return Ok(());
         }
+        let sequence = Sequence::parse(payload, &self.config.limits)?;
         let same_layout = self.stream.as_ref().is_some_and(|s| s.sequence.layout == sequence.layout);
         let transform = match sequence.reduction {
             Reduction::Dct => None,
@@ -178,7 +180,7 @@ impl Decoder {
         // The old state goes first: two of the largest size need not fit into memory together.
         self.layout_changed |= !same_layout;
         self.stream = None;
-        self.stream = Some(Box::new(Stream::new(sequence, transform, &self.config.limits)?));
+        self.stream = Some(Box::new(Stream::new(sequence, payload.to_vec(), transform, &self.config.limits)?));
         Ok(())
     }
 
@@ -193,10 +195,11 @@ impl Decoder {
 }
 
 impl Stream {
-    fn new(sequence: Sequence, transform: Option<Arc<Transform>>, limits: &Limits) -> Result<Self> {
+    fn new(sequence: Sequence, payload: Vec<u8>, transform: Option<Arc<Transform>>, limits: &Limits) -> Result<Self> {
         let grid = Grid::new(&sequence.layout, limits)?;
-        let components = forward::check(&sequence.layout, &grid, transform.as_deref(), Some(sequence.components))
-            .map_err(|e| if e.kind() == ErrorKind::InvalidConfig { Error::corrupt(e.to_string()) } else { e })?;
+        let components =
+            forward::check(&sequence.layout, &grid, transform.as_deref(), Some(sequence.components), limits)
+                .map_err(|e| if e.kind() == ErrorKind::InvalidConfig { Error::corrupt(e.to_string()) } else { e })?;
         let positions = grid.positions();
         limits::check("number of values in the fused tensor", components as u64 * positions as u64, limits.max_fused)?;
         let layers = sequence.layout.layers().len();
@@ -220,10 +223,11 @@ impl Stream {
             inverse: Inverse::new(grid, transform, components),
             wide: vec![0.0; widest],
             sequence,
+            payload,
         })
     }
 
-    fn decode(&mut self, unit: &AccessUnit<'_>) -> Result<()> {
+    fn decode(&mut self, unit: &AccessUnit<'_>, pool: Option<&ThreadPool>) -> Result<()> {
         let random_access = unit.kind == FrameKind::RandomAccess;
         self.read_parameters(unit, random_access)?;
         self.levels.levels.fill(0);
@@ -231,7 +235,7 @@ impl Stream {
         let step = if self.sequence.lossless { 1 } else { quantiser::step(unit.qp) };
         self.reconstruct(step, random_access)?;
         let unit = quantiser::unit(self.scale);
-        self.inverse.add(&self.levels.levels, unit);
+        self.inverse.add(&self.levels.levels, unit, pool);
         if random_access {
             self.since_renewal = 0;
         } else {
@@ -239,7 +243,7 @@ impl Stream {
             if self.since_renewal == RENEWAL {
                 self.since_renewal = 0;
                 self.inverse.clear();
-                self.inverse.add(&self.reconstruction, unit);
+                self.inverse.add(&self.reconstruction, unit, pool);
             }
         }
         self.refine_fused(unit);
@@ -367,8 +371,9 @@ impl Stream {
             }
             (dtype, out) => {
                 return Err(Error::input(format!(
-                    "{} values to write layer {n} to, it has {} of {dtype:?}",
+                    "{} values of {:?} to write layer {n} to, it has {} of {dtype:?}",
                     out.len(),
+                    out.dtype(),
                     layer.shape.elements()
                 )));
             }

@@ -8,7 +8,6 @@ use crate::bitstream::{InnerCodec, Reduction, Sequence, StreamFormat};
 use crate::error::{Error, Result};
 use crate::inner::native::planes::{Levels, PlaneCoder};
 use crate::inner::native::range_coder::Writer;
-use crate::kernels::moments::Moments;
 use crate::limits::{self, Limits};
 use crate::quantiser::{self, QP_MAX, Quantiser};
 use crate::rate_control::RateController;
@@ -27,7 +26,7 @@ const SCENE_CUT: usize = 80;
 /// The reference scale may be off by this factor before the frame is made a random access point.
 const SCALE_DRIFT: f32 = 4.0;
 /// Most threads that can be asked for.
-pub(crate) const MAX_THREADS: usize = 64;
+const MAX_THREADS: usize = 64;
 
 /// How the encoder chooses the quantiser of a frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -185,7 +184,8 @@ impl Encoder {
         check(&config)?;
         limits::check("number of values in a frame", layout.elements(), config.limits.max_elements)?;
         let grid = Grid::new(&layout, &config.limits)?;
-        let components = forward::check(&layout, &grid, config.transform.as_deref(), config.components)?;
+        let components =
+            forward::check(&layout, &grid, config.transform.as_deref(), config.components, &config.limits)?;
         limits::check("number of components", components as u64, u64::from(config.limits.max_components))?;
         let pool = thread_pool(config.threads)?;
         let (height, width, positions) = (grid.height, grid.width, grid.positions());
@@ -276,9 +276,7 @@ impl Encoder {
         times.statistics = clock.lap();
         self.reduce(tensors, &mut times, &mut clock);
 
-        let mut moments = Moments::new(0.0);
-        moments.add(&self.planes);
-        self.measured.fused = MeanStd::from(&moments);
+        self.measured.fused = MeanStd::from(&statistics::measure_planes(&mut self.planes));
         let kind = self.choose_kind(request);
         let random_access = kind == FrameKind::RandomAccess;
         let mut refresh = random_access || self.refresh_is_due();
@@ -390,7 +388,7 @@ impl Encoder {
             };
             let moments = statistics::measure(n, &self.sequence.layout.layers()[n].name, values)?;
             self.measured.layers[n] = MeanStd::from(&moments);
-            self.peaks[n] = (f64::from(moments.max) - moments.mean()).max(0.0) as f32;
+            self.peaks[n] = (f64::from(moments.max) - moments.mean()).clamp(0.0, f64::from(f32::MAX)) as f32;
         }
         Ok(())
     }
@@ -462,9 +460,11 @@ impl Encoder {
     /// Takes the measured statistics as those to be signalled.
     fn update_signalled(&mut self, random_access: bool) {
         let mode = self.config.statistics;
-        let pair = |m: MeanStd| Pair { mean: m.mean as f32, std_dev: m.std_dev as f32 };
-        let narrow =
-            |m: MeanStd| Pair { mean: bf16::from_f64(m.mean).to_f32(), std_dev: bf16::from_f64(m.std_dev).to_f32() };
+        // A stream holds finite statistics only, whatever finite values the features have.
+        let wide = |v: f64| v.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
+        let pair = |m: MeanStd| Pair { mean: wide(m.mean), std_dev: wide(m.std_dev) };
+        let short = |v: f64| bf16::from_f64(v.clamp(bf16::MIN.to_f64(), bf16::MAX.to_f64())).to_f32();
+        let narrow = |m: MeanStd| Pair { mean: short(m.mean), std_dev: short(m.std_dev) };
         let derived = quantiser::reference_scale(statistics::aggregate(&self.measured.layers).std_dev);
         let s = &mut self.signalled;
         s.layers.clear();
@@ -511,12 +511,7 @@ impl Encoder {
         let mut bits = Writer::new(&mut self.frame);
         self.coder.code(&mut bits, &mut self.levels, random_access)?;
         bits.finish();
-        limits::check(
-            "number of bytes in an access unit",
-            self.frame.len() as u64,
-            self.config.limits.max_access_unit,
-        )?;
-
+        let start = out.len();
         let mut statistics_bytes = 0;
         if random_access {
             if self.config.format == StreamFormat::ByteStream {
@@ -535,6 +530,9 @@ impl Encoder {
         }
         let unit_type = if random_access { UnitType::RandomAccessFrame } else { UnitType::PredictedFrame };
         unit::write(out, UnitHeader { unit_type, last: true, nibble }, &self.frame);
+        let bytes = (out.len() - start) as u64;
+        limits::check("number of bytes in an access unit", bytes, self.config.limits.max_access_unit)
+            .inspect_err(|_| out.truncate(start))?;
         Ok(statistics_bytes)
     }
 }

@@ -10,8 +10,7 @@ pub mod bitstream;
 pub mod decoder;
 pub mod encoder;
 mod error;
-#[doc(hidden)]
-pub mod inner;
+mod inner;
 mod kernels;
 mod limits;
 mod quantiser;

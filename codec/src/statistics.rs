@@ -73,11 +73,28 @@ pub(crate) fn measure(n: usize, name: &str, values: &[f32]) -> Result<Moments, E
     if let Some(at) = values.iter().position(|v| !v.is_finite()) {
         return Err(Error::input(format!("layer {n} ({name:?}) holds {} at index {at}", values[at])));
     }
-    // All finite, but squares beyond binary32: rare enough to be slow.
+    sum_wide(&mut moments, values);
+    Ok(moments)
+}
+
+/// Sums of finite values whose differences or squares are beyond binary32: rare enough to be slow.
+fn sum_wide(moments: &mut Moments, values: &[f32]) {
     let pivot = moments.pivot;
     moments.sum = values.iter().map(|&v| f64::from(v) - pivot).sum();
     moments.squares = values.iter().map(|&v| (f64::from(v) - pivot).powi(2)).sum();
-    Ok(moments)
+}
+
+/// Measures the planes of a fused tensor. Where the reduction of huge values has left binary32, the planes are made finite.
+pub(crate) fn measure_planes(planes: &mut [f32]) -> Moments {
+    let mut moments = Moments::new(0.0);
+    moments.add(planes);
+    if !(moments.sum.is_finite() && moments.squares.is_finite()) {
+        for v in planes.iter_mut().filter(|v| !v.is_finite()) {
+            *v = if v.is_nan() { 0.0 } else { v.clamp(f32::MIN, f32::MAX) };
+        }
+        sum_wide(&mut moments, planes);
+    }
+    moments
 }
 
 /// The single pair of mode `simplified`: the mean of the means and the root of the mean variance, layers counting alike.

@@ -245,4 +245,12 @@ impl<'a> TensorMut<'a> {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Type of the values.
+    pub fn dtype(&self) -> Dtype {
+        match self {
+            TensorMut::F16(_) => Dtype::F16,
+            TensorMut::F32(_) => Dtype::F32,
+        }
+    }
 }

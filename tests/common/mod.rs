@@ -332,3 +332,34 @@ pub fn with_refs<R>(features: &Features, values: &[Vec<f32>], f: impl FnOnce(&[T
         .collect();
     f(&refs)
 }
+
+/// A transform in a file of its own, gone when this is.
+pub struct TransformFile {
+    pub path: std::path::PathBuf,
+    pub id: fcm_codec::TransformId,
+}
+
+impl TransformFile {
+    /// For one map of four channels: sums and differences of the channels. `mean` makes different ones.
+    pub fn of_four_channels(mean: f32) -> Self {
+        let signs = [[1.0, 1.0, 1.0, 1.0], [1.0, 1.0, -1.0, -1.0], [1.0, -1.0, -1.0, 1.0], [1.0, -1.0, 1.0, -1.0f32]];
+        let basis = signs.concat().iter().map(|s| s / 2.0).collect();
+        let cell = fcm_codec::reduction::CellShape { channels: 4, rows: 1, cols: 1, laid_out: false };
+        let variances = vec![4.0, 1.0, 0.5, 0.25];
+        let transform = fcm_codec::Transform::new(vec![cell], vec![mean; 4], basis, variances, 5.75, 1000)
+            .expect("the test's transform is legal");
+        let path = std::env::temp_dir().join(format!("fcm-test-{}-{}.fcmt", std::process::id(), transform.id()));
+        std::fs::write(&path, transform.to_bytes()).expect("a temporary file");
+        Self { path, id: transform.id() }
+    }
+
+    pub fn path(&self) -> &str {
+        self.path.to_str().expect("temporary paths are UTF-8 here")
+    }
+}
+
+impl Drop for TransformFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}

@@ -4,6 +4,8 @@
 //! that they fall in variance on any features that are smooth in space.
 
 use super::grid::{Grid, LANES};
+use crate::error::Result;
+use crate::limits::{self, Limits};
 
 /// Where a component comes from.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +47,17 @@ fn matrix(n: usize) -> Vec<f32> {
 }
 
 impl Dct {
+    /// Refuses a grid whose cells are so long that their tables (rows² + columns² values a layer) would outgrow the features.
+    pub fn check(grid: &Grid, limits: &Limits) -> Result<()> {
+        let square = |n: usize| (n as u64).saturating_mul(n as u64);
+        let tables =
+            grid.layers.iter().fold(0u64, |sum, l| sum.saturating_add(square(l.rows).saturating_add(square(l.cols))));
+        limits::check("number of values in the tables of the block DCT", tables, limits.max_fused)?;
+        // Frequencies are kept in 16 bits; only limits far above the defaults let this many through.
+        let side = grid.layers.iter().map(|l| l.rows.max(l.cols)).max().unwrap_or(0);
+        limits::check("number of rows or columns of a cell of the block DCT", side as u64, u64::from(u16::MAX))
+    }
+
     /// The first `count` components of the transform of `grid`.
     pub fn new(grid: &Grid, count: usize) -> Self {
         let mut components = Vec::with_capacity(grid.dimension);
@@ -132,7 +145,7 @@ fn combine(matrix: &[f32], n: usize, from: &[f32], to: &mut [f32], run: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Dtype, Layer, Layout, Limits, Shape};
+    use crate::{Dtype, Layer, Layout, Shape};
 
     #[test]
     fn inverse_of_all_components_restores_the_vectors() {

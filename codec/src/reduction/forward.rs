@@ -5,6 +5,7 @@ use super::grid::{Grid, LANES};
 use super::transform::Transform;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernels::product::PackedMatrix;
+use crate::limits::Limits;
 use crate::tensor::Layout;
 use rayon::prelude::*;
 
@@ -92,8 +93,15 @@ impl Forward {
     }
 }
 
-/// Checks that `transform` fits `layout` and that it has `components`; returns the number to use.
-pub fn check(layout: &Layout, grid: &Grid, transform: Option<&Transform>, components: Option<u32>) -> Result<usize> {
+/// Checks that `transform` fits `layout`, or that the tables of the block DCT are of a sane size, and that there are `components`;
+/// returns the number to use.
+pub fn check(
+    layout: &Layout,
+    grid: &Grid,
+    transform: Option<&Transform>,
+    components: Option<u32>,
+    limits: &Limits,
+) -> Result<usize> {
     let available = match transform {
         Some(t) if !t.fits(layout) => {
             let cells: Vec<String> =
@@ -110,7 +118,10 @@ pub fn check(layout: &Layout, grid: &Grid, transform: Option<&Transform>, compon
             return Err(Error::new(ErrorKind::Transform, message));
         }
         Some(t) => t.components(),
-        None => grid.dimension as u32,
+        None => {
+            Dct::check(grid, limits)?;
+            grid.dimension as u32
+        }
     };
     match components {
         None => Ok(available as usize),

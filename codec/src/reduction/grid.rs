@@ -81,8 +81,6 @@ pub struct Grid {
     pub dimension: usize,
     /// One entry a layer.
     pub layers: Vec<LayerCells>,
-    /// Segments of each block of [`LANES`] positions.
-    blocks: Vec<Vec<Segment>>,
 }
 
 impl Grid {
@@ -131,8 +129,7 @@ impl Grid {
                 },
             });
         }
-        let blocks = segments(height, width);
-        Ok(Self { height, width, dimension: dimension as usize, layers, blocks })
+        Ok(Self { height, width, dimension: dimension as usize, layers })
     }
 
     /// Grid positions.
@@ -142,7 +139,19 @@ impl Grid {
 
     /// Blocks of [`LANES`] positions; the last may be partly empty.
     pub fn blocks(&self) -> usize {
-        self.blocks.len()
+        self.positions().div_ceil(LANES)
+    }
+
+    /// The runs that block `block` is made of. (Stored, they would outweigh the values on a grid of one column.)
+    fn segments(&self, block: usize) -> impl Iterator<Item = Segment> {
+        let (width, end) = (self.width, ((block + 1) * LANES).min(self.positions()));
+        let mut position = block * LANES;
+        std::iter::from_fn(move || {
+            let (lane, y, x) = (position % LANES, position / width, position % width);
+            let len = (end - position).min(width - x);
+            position += len;
+            (len > 0).then_some(Segment { lane, y, x, len })
+        })
     }
 
     /// Gathers the vectors of the positions of block `block` into `panel` (`[dimension][LANES]`), `offset[d]` subtracted
@@ -162,13 +171,13 @@ impl Grid {
             if cells.laid_out {
                 self.gather_laid_out(cells, values, offset, block, panel);
             } else {
-                for segment in &self.blocks[block] {
+                for segment in self.segments(block) {
                     match (cells.padded, cells.stride.2, cells.cols) {
-                        (false, 1, 1) => gather_segment::<1>(cells, values, offset, *segment, panel),
-                        (false, 1, 2) => gather_segment::<2>(cells, values, offset, *segment, panel),
-                        (false, 1, 4) => gather_segment::<4>(cells, values, offset, *segment, panel),
-                        (false, 1, 8) => gather_segment::<8>(cells, values, offset, *segment, panel),
-                        _ => gather_any(cells, values, offset, *segment, panel),
+                        (false, 1, 1) => gather_segment::<1>(cells, values, offset, segment, panel),
+                        (false, 1, 2) => gather_segment::<2>(cells, values, offset, segment, panel),
+                        (false, 1, 4) => gather_segment::<4>(cells, values, offset, segment, panel),
+                        (false, 1, 8) => gather_segment::<8>(cells, values, offset, segment, panel),
+                        _ => gather_any(cells, values, offset, segment, panel),
                     }
                 }
             }
@@ -265,21 +274,6 @@ impl Grid {
         let (y, x) = (position / self.width, position % self.width);
         y * cells.rows + i < cells.height && x * cells.cols + j < cells.width
     }
-}
-
-fn segments(height: usize, width: usize) -> Vec<Vec<Segment>> {
-    let mut blocks = vec![Vec::new(); (height * width).div_ceil(LANES)];
-    for y in 0..height {
-        let mut x = 0;
-        while x < width {
-            let position = y * width + x;
-            let lane = position % LANES;
-            let len = (LANES - lane).min(width - x);
-            blocks[position / LANES].push(Segment { lane, y, x, len });
-            x += len;
-        }
-    }
-    blocks
 }
 
 #[inline(always)]

@@ -9,7 +9,12 @@ use super::grid::{Grid, Refined};
 use super::transform::Transform;
 use crate::kernels::moments::Moments;
 use crate::kernels::sparse;
+use rayon::ThreadPool;
+use rayon::prelude::*;
 use std::sync::Arc;
+
+/// Positions that one thread takes at a time.
+const PART: usize = 16;
 
 /// Restores feature sets of one layout; holds all memory that it needs.
 #[derive(Debug)]
@@ -33,6 +38,22 @@ enum Basis {
     Dct(Dct),
 }
 
+impl Basis {
+    /// Adds to each vector of `vectors` its terms, `terms[starts[i]..starts[i + 1]]`.
+    fn add(&self, vectors: &mut [f32], row: usize, d: usize, starts: &[u32], terms: &[(u32, f32)]) {
+        match self {
+            Basis::Klt(t) => sparse::add_terms(vectors, row, d, starts, terms, |k| t.vector(k)),
+            Basis::Dct(dct) => {
+                for (vector, range) in vectors.chunks_exact_mut(row).zip(starts.windows(2)) {
+                    for &(k, w) in &terms[range[0] as usize..range[1] as usize] {
+                        dct.add(k as usize, w, &mut vector[..d]);
+                    }
+                }
+            }
+        }
+    }
+}
+
 impl Inverse {
     /// The inverse of [`super::forward::Forward`] with the same arguments.
     pub fn new(grid: Grid, transform: Option<Arc<Transform>>, components: usize) -> Self {
@@ -53,7 +74,8 @@ impl Inverse {
             }
         };
         // An odd number of cache lines, so that the same value of neighbouring positions does not fall into one cache set.
-        let row = (d.div_ceil(16) | 1) * 16;
+        // Short vectors do without: on a grid of many positions the gaps would outweigh the values.
+        let row = if d < 64 { d } else { (d.div_ceil(16) | 1) * 16 };
         let positions = grid.positions();
         let vectors = vec![0.0; row * positions];
         Self { grid, basis, ones, mean, vectors, row, starts: vec![0; positions + 1], terms: Vec::new() }
@@ -65,7 +87,7 @@ impl Inverse {
     }
 
     /// Adds `change(k, p)` to component `k` of position `p` for all of the `components` planes of changes; most are zero.
-    pub fn add(&mut self, changes: &[i32], unit: f32) {
+    pub fn add(&mut self, changes: &[i32], unit: f32, pool: Option<&ThreadPool>) {
         let positions = self.grid.positions();
         self.starts.fill(0);
         for plane in changes.chunks_exact(positions) {
@@ -85,18 +107,15 @@ impl Inverse {
                 }
             }
         }
-        let d = self.grid.dimension;
-        match &self.basis {
-            Basis::Klt(t) => {
-                sparse::add_terms(&mut self.vectors, self.row, d, &self.starts, &self.terms, |k| t.vector(k));
-            }
-            Basis::Dct(dct) => {
-                for (vector, range) in self.vectors.chunks_exact_mut(self.row).zip(self.starts.windows(2)) {
-                    for &(k, w) in &self.terms[range[0] as usize..range[1] as usize] {
-                        dct.add(k as usize, w, &mut vector[..d]);
-                    }
-                }
-            }
+        let (basis, terms, starts) = (&self.basis, &self.terms, &self.starts);
+        let (row, d) = (self.row, self.grid.dimension);
+        match pool {
+            // Each position is summed by one thread in one order, so the result does not depend on their number.
+            Some(pool) => pool.install(|| {
+                let parts = self.vectors.par_chunks_mut(row * PART).enumerate();
+                parts.for_each(|(i, vectors)| basis.add(vectors, row, d, &starts[i * PART..], terms));
+            }),
+            None => basis.add(&mut self.vectors, row, d, starts, terms),
         }
     }
 

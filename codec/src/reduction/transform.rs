@@ -93,7 +93,7 @@ impl Transform {
         samples: u64,
     ) -> Result<Self> {
         let (d, k) = (mean.len(), variances.len());
-        let of_cells: u64 = cells.iter().map(CellShape::dimension).sum();
+        let of_cells = cells.iter().fold(0u64, |sum, c| sum.saturating_add(c.dimension()));
         if d == 0 || k == 0 || k > d || of_cells != d as u64 || k.checked_mul(d) != Some(basis.len()) {
             return Err(Error::input(format!(
                 "a transform of {k} components, dimension {d}, {} basis values and cells of {of_cells} values: \
@@ -154,6 +154,11 @@ impl Transform {
         let samples = u64::from_le_bytes(bytes[20..28].try_into().expect("8 bytes"));
         let total_variance = f64::from_le_bytes(bytes[28..36].try_into().expect("8 bytes"));
         let (cells, values) = content[FIXED..].split_at(layers as usize * CELL);
+        // Whatever is read must be what `content` writes, or the identity would not be that of the file.
+        let reserved = bytes[5..8].iter().chain(cells.chunks_exact(CELL).flat_map(|c| &c[9..CELL]));
+        if reserved.into_iter().any(|&b| b != 0) || cells.chunks_exact(CELL).any(|c| c[8] > 1) {
+            return Err(Error::corrupt("a transform with a reserved bit set"));
+        }
         let cells = cells
             .chunks_exact(CELL)
             .map(|c| CellShape {

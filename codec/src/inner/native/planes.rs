@@ -305,7 +305,7 @@ impl PlaneCoder {
             }
             decisions += self.active.len() as u64;
             if decisions > self.max_decisions {
-                return Err(Error::limit("number of decisions in an access unit", decisions, self.max_decisions));
+                return Err(too_many(decisions, self.max_decisions));
             }
             let (class, index, here) = (class(c), c.min(INDEXED - 1), bucket_of(c + 1));
             let m = &mut self.models;
@@ -338,6 +338,7 @@ impl PlaneCoder {
                     let negative = bits.bit(level < 0, 1 << 15);
                     let at = (class * ACTIVITIES + surroundings.activity) * UNARY;
                     magnitude = code_magnitude(bits, level.unsigned_abs(), &mut m.magnitude[at..at + UNARY])?;
+                    decisions += decisions_of(magnitude);
                     plane[p] = if negative { -(magnitude as i32) } else { magnitude as i32 };
                 }
                 self.activity[p] = activity_after(self.activity[p], magnitude);
@@ -346,7 +347,23 @@ impl PlaneCoder {
                 *before = level.unsigned_abs().min(2) as u8;
             }
         }
+        if decisions > self.max_decisions {
+            return Err(too_many(decisions, self.max_decisions));
+        }
         Ok(())
+    }
+}
+
+fn too_many(decisions: u64, allowed: u64) -> Error {
+    Error::limit("number of decisions in an access unit", decisions, allowed)
+}
+
+/// Decisions that the sign and magnitude of a level took: each costs time, so each counts towards the limit.
+#[inline(always)]
+fn decisions_of(magnitude: u32) -> u64 {
+    match magnitude.checked_sub(UNARY as u32 + 1) {
+        None => 1 + u64::from(magnitude),
+        Some(rest) => 2 + UNARY as u64 + 2 * u64::from((rest + 1).ilog2()),
     }
 }
 

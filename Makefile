@@ -1,0 +1,58 @@
+# The commands of the project. Cargo does the work; this file fetches what is missing and gives each job one name.
+.DEFAULT_GOAL := help
+.PHONY: help deps demo test bench lint fmt doc fuzz install deb clean
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+DESTDIR ?=
+FUZZ_SECONDS ?= 600
+DEMO_OUT ?= demo-out
+MESON_BUILD ?= build/meson
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+deps: ## Install what the build and the tests need and this machine lacks (Debian, Ubuntu)
+	@scripts/install-deps build
+
+demo: ## Code real features, print rates and errors, plot them into demo-out/
+	@scripts/install-deps build demo
+	$(CARGO) build --release --locked
+	$(CARGO) run --release --locked --example demo -- --out $(DEMO_OUT)
+
+test: ## Build everything and run all tests
+	@scripts/install-deps build
+	@CARGO="$(CARGO)" scripts/run-tests
+
+bench: ## Measure throughput and rates
+	@scripts/install-deps build
+	$(CARGO) bench --locked --workspace
+
+lint: ## Formatting and clippy, warnings are errors
+	@scripts/install-deps build
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+fmt: ## Format the sources
+	$(CARGO) fmt --all
+
+doc: ## Build the Rust documentation, warnings are errors
+	@scripts/install-deps build
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+
+fuzz: ## Fuzz every target for FUZZ_SECONDS (600) each: long
+	@CARGO="$(CARGO)" scripts/fuzz $(FUZZ_SECONDS)
+
+install: ## Install plugin, pkg-config file and command below PREFIX (/usr/local), honours DESTDIR
+	@scripts/install-deps build package
+	@test -f $(MESON_BUILD)/build.ninja || meson setup $(MESON_BUILD) --prefix=$(PREFIX) --buildtype=release
+	meson configure $(MESON_BUILD) -Dprefix=$(PREFIX)
+	DESTDIR="$(DESTDIR)" meson install -C $(MESON_BUILD)
+
+deb: ## Build the Debian package
+	@scripts/install-deps build package
+	@scripts/build-deb
+
+clean: ## Remove everything that was built
+	$(CARGO) clean
+	rm -rf build $(DEMO_OUT) fuzz/target

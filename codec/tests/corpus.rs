@@ -1,0 +1,97 @@
+//! Replays the corpus of every fuzz target, seeds and finds alike, without a fuzzer.
+
+#![allow(dead_code, reason = "the seeds use a part of the common modules")]
+
+mod common;
+#[path = "common/streams.rs"]
+mod streams;
+#[path = "../../fuzz/src/lib.rs"]
+mod targets;
+#[path = "common/units.rs"]
+mod units;
+
+use common::Random;
+use std::path::PathBuf;
+
+fn corpus(target: &str) -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "../fuzz/corpus", target].iter().collect()
+}
+
+/// Runs every file of the corpus of `target`; a panic tells which.
+fn replay(target: &str, run: fn(&[u8])) -> std::io::Result<()> {
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(corpus(target))?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<_>>()?;
+    files.sort();
+    assert!(files.len() >= 5, "{} files in the corpus of {target}", files.len());
+    for file in files {
+        let bytes = std::fs::read(&file)?;
+        let result = std::panic::catch_unwind(|| run(&bytes));
+        assert!(result.is_ok(), "{} fails", file.display());
+    }
+    Ok(())
+}
+
+#[test]
+fn corpus_of_decode() -> std::io::Result<()> {
+    replay("decode", targets::decode)
+}
+
+#[test]
+fn corpus_of_header_then_tail() -> std::io::Result<()> {
+    replay("header_then_tail", targets::header_then_tail)
+}
+
+#[test]
+fn corpus_of_chunked() -> std::io::Result<()> {
+    replay("chunked", targets::chunked)
+}
+
+#[test]
+fn corpus_of_roundtrip() -> std::io::Result<()> {
+    replay("roundtrip", targets::roundtrip)
+}
+
+#[test]
+fn corpus_of_transform() -> std::io::Result<()> {
+    replay("transform", targets::transform)
+}
+
+/// Random inputs for the targets that make something legal of any bytes: a short fuzzing session in every test run.
+#[test]
+fn random_settings_shapes_and_values_go_round() {
+    let mut random = Random(2024);
+    for _ in 0..400 {
+        let bytes: Vec<u8> = (0..random.next() % 700).map(|_| random.next() as u8).collect();
+        targets::roundtrip(&bytes);
+        targets::header_then_tail(&bytes);
+    }
+}
+
+/// Writes the seeds: `cargo test -p fcm-codec --test corpus -- --ignored write_seeds`. Existing files are kept.
+#[test]
+#[ignore = "writes files"]
+fn write_seeds() -> std::io::Result<()> {
+    let put = |target: &str, name: &str, bytes: &[u8]| {
+        std::fs::create_dir_all(corpus(target))?;
+        let path = corpus(target).join(name);
+        if path.exists() { Ok(()) } else { std::fs::write(path, bytes) }
+    };
+    for (n, stream) in streams::all().iter().enumerate() {
+        let bytes = stream.bytes();
+        put("decode", &format!("stream-{n}"), &bytes)?;
+        put("decode", &format!("unit-{n}"), &stream.units[0])?;
+        put("chunked", &format!("stream-{n}"), &[&[3, 1, 7, 30], &bytes[..]].concat())?;
+        let shifted = [&[1, 50, 0xFC, 0x46], &bytes[bytes.len() / 3..]].concat();
+        put("chunked", &format!("late-{n}"), &shifted)?;
+    }
+    for n in 0..12u64 {
+        let mut random = Random(n + 1);
+        let bytes: Vec<u8> = (0..150 + 30 * n).map(|_| random.next() as u8).collect();
+        put("roundtrip", &format!("random-{n}"), &bytes)?;
+        put("header_then_tail", &format!("random-{n}"), &bytes)?;
+        let cells = [(1 + n as u32 % 3, 1 + n as u16 % 2, 2, n % 4 == 3), (1, 1, 1, n % 2 == 1)];
+        let file = streams::transform(&cells[..1 + n as usize % 2], 1 + n as usize % 2, n).to_bytes();
+        put("transform", &format!("random-{n}"), &file)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,251 @@
+//! Golden streams: what this build makes of streams that earlier builds wrote.
+//!
+//! codec/tests/vectors/NAME.fcm is a stream of either format, NAME.txt says why it is there, what it needs, and mean and
+//! standard deviation of every decoded layer; NAME.rec holds the reconstructions, binary32-sized integers, least
+//! significant byte first, frame after frame. Committed vectors are never changed: a decoder that needs other ones reads
+//! another format.
+
+mod common;
+#[path = "common/streams.rs"]
+mod streams;
+
+use common::{Features, Random, layout, mean_std};
+use fcm_codec::bitstream::stream::{Scan, scan};
+use fcm_codec::{
+    ChannelOrder, Decoded, Decoder, DecoderConfig, Dtype, Encoder, EncoderConfig, FrameKind, FrameRequest, Layer,
+    Layout, Limits, RateControl, Shape, StatisticsMode, StreamFormat, Transform,
+};
+use std::error::Error;
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use streams::{Stream, write_all};
+
+fn directory() -> PathBuf {
+    [env!("CARGO_MANIFEST_DIR"), "tests", "vectors"].iter().collect()
+}
+
+/// Access units of a sound stream.
+fn split(bytes: &[u8], format: StreamFormat) -> Vec<&[u8]> {
+    let (mut at, mut units) = (0, Vec::new());
+    while at < bytes.len() {
+        match scan(&bytes[at..], format, true, true, &Limits::default()) {
+            Scan::AccessUnit { len, .. } => {
+                units.push(&bytes[at..at + len]);
+                at += len;
+            }
+            other => panic!("{other:?} at byte {at}"),
+        }
+    }
+    units
+}
+
+/// Decodes a vector; the text that describes it, and its reconstructions.
+fn describe(
+    reason: &str,
+    transform: Option<(&str, Arc<Transform>)>,
+    format: StreamFormat,
+    bytes: &[u8],
+) -> Result<(String, Vec<Vec<i32>>), Box<dyn Error>> {
+    let mut text = format!("reason {reason}\n");
+    let name = if format == StreamFormat::ByteStream { "byte-stream" } else { "packetized" };
+    writeln!(text, "format {name}")?;
+    if let Some((file, _)) = &transform {
+        writeln!(text, "transform {file}")?;
+    }
+    let transforms = transform.into_iter().map(|(_, t)| t).collect();
+    let mut decoder = Decoder::new(DecoderConfig { transforms, ..DecoderConfig::default() })?;
+    let mut reconstructions = Vec::new();
+    for unit in split(bytes, format) {
+        let Decoded::Frame(mut frame) = decoder.decode(unit)? else { panic!("a frame was expected") };
+        let kind = if frame.kind() == FrameKind::RandomAccess { "random-access" } else { "predicted" };
+        writeln!(text, "frame {} {kind} qp {} refreshed {}", frame.number(), frame.qp(), frame.refreshed())?;
+        for (layer, values) in frame.layout().clone().layers().iter().zip(write_all(&mut frame)) {
+            let (mean, std_dev) = mean_std(&values);
+            writeln!(text, "layer {} {:?} mean {mean:.6e} std {std_dev:.6e}", layer.shape, layer.dtype)?;
+        }
+        reconstructions.push(decoder.reconstruction().to_vec());
+    }
+    Ok((text, reconstructions))
+}
+
+/// Fails with the first line in which two descriptions differ; numbers with an exponent may differ by 1e-4 of the deviation.
+fn compare(name: &str, got: &str, expected: &str) {
+    assert_eq!(got.lines().count(), expected.lines().count(), "{name}: lines");
+    for (n, (got, expected)) in got.lines().zip(expected.lines()).enumerate() {
+        let statistics = |line: &str| -> Option<(f64, f64)> {
+            let (_, rest) = line.split_once(" mean ")?;
+            let (mean, std_dev) = rest.split_once(" std ")?;
+            Some((mean.parse().ok()?, std_dev.parse().ok()?))
+        };
+        match (statistics(got), statistics(expected)) {
+            (Some((mean, std_dev)), Some((to_mean, to_std_dev))) => {
+                let tolerance = 1e-4 * to_std_dev.abs().max(to_mean.abs()) + 1e-9;
+                assert!((mean - to_mean).abs() < tolerance, "{name}, line {}: {got}, expected {expected}", n + 1);
+                assert!((std_dev - to_std_dev).abs() < tolerance, "{name}, line {}: {got}, expected {expected}", n + 1);
+                assert_eq!(got.split(" mean ").next(), expected.split(" mean ").next(), "{name}, line {}", n + 1);
+            }
+            _ => assert_eq!(got, expected, "{name}, line {}", n + 1),
+        }
+    }
+}
+
+/// The value behind `key` in a description.
+fn entry<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(' '))
+}
+
+#[test]
+fn every_vector_decodes_to_the_integers_and_statistics_it_was_made_with() -> Result<(), Box<dyn Error>> {
+    let mut count = 0;
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(directory())?.map(|e| Ok(e?.path())).collect::<std::io::Result<_>>()?;
+    files.sort();
+    for file in files.iter().filter(|f| f.extension().is_some_and(|e| e == "fcm")) {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        let expected = std::fs::read_to_string(file.with_extension("txt"))?;
+        let transform = match entry(&expected, "transform") {
+            Some(file) => {
+                let bytes = std::fs::read(directory().join(file))?;
+                Some((file, Arc::new(Transform::from_bytes(&bytes, &Limits::default())?)))
+            }
+            None => None,
+        };
+        let format = match entry(&expected, "format") {
+            Some("byte-stream") => StreamFormat::ByteStream,
+            Some("packetized") => StreamFormat::Packetized,
+            other => panic!("{name}: format {other:?}"),
+        };
+        let reason = entry(&expected, "reason").unwrap_or_default();
+        let (text, reconstructions) = describe(reason, transform, format, &std::fs::read(file)?)?;
+
+        let integers = std::fs::read(file.with_extension("rec"))?;
+        let integers: Vec<i32> =
+            integers.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let mut rest = &integers[..];
+        for (t, got) in reconstructions.iter().enumerate() {
+            assert!(got.len() <= rest.len(), "{name}: frame {t} has {} values, {} are expected", got.len(), rest.len());
+            let (expected, after) = rest.split_at(got.len());
+            if let Some(at) = got.iter().zip(expected).position(|(a, b)| a != b) {
+                panic!("{name}: frame {t} differs first at index {at}: {}, expected {}", got[at], expected[at]);
+            }
+            rest = after;
+        }
+        assert!(rest.is_empty(), "{name}: {} values too few", rest.len());
+        compare(&name, &text, &expected);
+        count += 1;
+    }
+    assert!(count >= 9, "{count} vectors");
+    Ok(())
+}
+
+#[test]
+fn a_difference_would_be_found() {
+    let line = "layer 2x4x6 F32 mean 1.000000e0 std 2.000000e0\n";
+    compare("same", line, line);
+    compare("near", line, "layer 2x4x6 F32 mean 1.000100e0 std 2.000100e0\n");
+    for other in [
+        "layer 2x4x6 F32 mean 1.001000e0 std 2.000000e0\n",
+        "layer 2x4x6 F32 mean 1.000000e0 std 2.001000e0\n",
+        "layer 2x4x5 F32 mean 1.000000e0 std 2.000000e0\n",
+        "frame 0 predicted qp 2 refreshed false\n",
+        "",
+    ] {
+        assert!(std::panic::catch_unwind(|| compare("other", other, line)).is_err(), "{other}");
+    }
+}
+
+/// Streams that new vectors are made of; the name of a vector tells its content and must be new.
+fn sources() -> Vec<(&'static str, Stream)> {
+    let names = [
+        ("dct-z-score", "two maps, block DCT, all defaults of a byte stream"),
+        ("klt-z-score", "a calibrated transform"),
+        ("padded-ecs-packetized", "shapes that are no multiples of the smallest, mode ecs, no markers"),
+        ("vectors-simplified", "rank-1 features only, mode simplified"),
+        ("map-and-vector-none", "a vector laid out over the grid, mode none"),
+        ("lossless", "the fixed-point tensor without loss"),
+    ];
+    let mut out: Vec<_> = streams::all()
+        .into_iter()
+        .zip(names)
+        .map(|(stream, (name, reason))| (name, Stream { name: reason, ..stream }))
+        .collect();
+    let base =
+        || EncoderConfig { key_int_max: 4, rate_control: RateControl::ConstantQp(16), ..EncoderConfig::default() };
+    let last = |shape, dtype| Layer { order: ChannelOrder::Hwc, ..Layer::new("nhwc é", shape, dtype) };
+    let hwc = Layout::new(
+        vec![last(Shape::chw(3, 4, 6), Dtype::F16), last(Shape::chw(2, 2, 3), Dtype::F32)],
+        &Limits::default(),
+    );
+    let hwc = hwc.expect("a legal layout");
+    out.push(("channels-last", streams::stream("channels last, a name that is not ASCII", base(), hwc, 5)));
+    let grid = layout(&[(Shape::chw(2, 13, 18), Dtype::F32), (Shape::chw(3, 6, 9), Dtype::F32)]);
+    let config = EncoderConfig { components: Some(9), ..base() };
+    out.push(("two-blocks-cut", streams::stream("more positions than one block, 9 components of 12", config, grid, 5)));
+    out.push(("cuts-and-drift", drifting(base())));
+    out
+}
+
+/// A stream with a jump of the mean, a scene cut, a change of scale that forces a random access point, and a constant frame.
+fn drifting(base: EncoderConfig) -> Stream {
+    let layout = layout(&[(Shape::chw(3, 6, 8), Dtype::F32), (Shape::chw(2, 3, 4), Dtype::F16)]);
+    let config = EncoderConfig { key_int_max: 0, rate_control: RateControl::ConstantQp(8), ..base };
+    let mut encoder = Encoder::new(config.clone(), layout.clone()).expect("a legal config");
+    let (mut units, mut reconstructions) = (Vec::new(), Vec::new());
+    for t in 0..8u64 {
+        let mut scene = Random(if t < 4 { 1 } else { 2 });
+        let (gain, offset) = match t {
+            0 | 1 => (1.0, 0.0),
+            2..=4 => (1.0, 0.5),
+            5 | 6 => (8.0, 0.5),
+            _ => (0.0, 3.0),
+        };
+        let layers = layout.layers().iter().map(|l| l.shape.elements());
+        let wide = layers.map(|len| (0..len).map(|_| gain * scene.signed() + offset).collect()).collect();
+        let mut unit = Vec::new();
+        let features = Features::new(&layout, wide);
+        encoder.encode(&features.tensors(), FrameRequest::default(), &mut unit).expect("good features");
+        units.push(unit);
+        reconstructions.push(encoder.reconstruction().to_vec());
+    }
+    Stream { name: "drift, a scene cut, a change of scale, a constant frame", layout, config, units, reconstructions }
+}
+
+/// Makes the vectors that are not there yet: `cargo test -p fcm-codec --test vectors -- --ignored`. For a new one add a
+/// source; existing files are left alone.
+#[test]
+#[ignore = "writes files"]
+fn write_new_vectors() -> Result<(), Box<dyn Error>> {
+    std::fs::create_dir_all(directory())?;
+    for (name, stream) in sources() {
+        let path = |extension: &str| directory().join(format!("{name}.{extension}"));
+        if path("fcm").exists() {
+            continue;
+        }
+        let file = format!("{name}.fcmt");
+        let transform = stream.config.transform.clone().map(|t| (&file[..], t));
+        if let Some((file, transform)) = &transform {
+            std::fs::write(directory().join(file), transform.to_bytes())?;
+        }
+        let (text, reconstructions) = describe(stream.name, transform, stream.config.format, &stream.bytes())?;
+        assert!(reconstructions == stream.reconstructions, "{name}: the decoder differs from the encoder");
+        let integers: Vec<u8> = reconstructions.iter().flatten().flat_map(|v| v.to_le_bytes()).collect();
+        std::fs::write(path("rec"), integers)?;
+        std::fs::write(path("txt"), text)?;
+        std::fs::write(path("fcm"), stream.bytes())?;
+    }
+    Ok(())
+}
+
+#[test]
+fn vectors_hold_every_statistics_mode_and_both_reductions() -> Result<(), Box<dyn Error>> {
+    // What the sources promise, asked of the streams themselves.
+    let sources = sources();
+    for mode in StatisticsMode::ALL {
+        assert!(sources.iter().any(|(_, s)| s.config.statistics == mode), "{mode:?}");
+    }
+    for (name, _) in sources {
+        assert!(directory().join(format!("{name}.fcm")).exists(), "{name} was not written yet: see write_new_vectors");
+    }
+    Ok(())
+}

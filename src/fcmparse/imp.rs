@@ -1,0 +1,700 @@
+//! Machine of `fcmparse`: asks the codec core where access units are, and gives them the caps, flags and timestamps
+//! they have in GStreamer.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+use fcm_codec::bitstream::Reduction;
+use fcm_codec::bitstream::stream::{self, Inspector, MARKER, Scan};
+use fcm_codec::{FrameKind, Limits, Sequence, StreamFormat};
+use gst::glib;
+use gst::prelude::*;
+use gst::subclass::prelude::*;
+use gst_base::BaseParseFrameFlags;
+use gst_base::prelude::*;
+use gst_base::subclass::prelude::*;
+
+use crate::caps::{self, CodedCaps, RawCaps, TensorFormat};
+
+static CAT: LazyLock<gst::DebugCategory> =
+    LazyLock::new(|| gst::DebugCategory::new("fcmparse", gst::DebugColorFlags::empty(), Some("Feature stream parser")));
+
+/// Frame numbers of the bitstream count modulo this.
+const NUMBERS: u32 = 64;
+/// Bytes after which the parser looks again at an access unit that goes on, if its length says more; then at every
+/// doubling.
+const LOOK_AGAIN: usize = 4096;
+/// Resync markers that are tried each time: data full of false ones must not cost time without end.
+const MARKERS_TRIED: usize = 4;
+
+/// What the user wishes.
+#[derive(Debug, Clone)]
+struct Settings {
+    max_access_unit: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { max_access_unit: Limits::default().max_access_unit }
+    }
+}
+
+/// What `stats` reports; since the element started.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counters {
+    access_units: u64,
+    random_access_units: u64,
+    bytes: u64,
+    skipped_bytes: u64,
+    sync_losses: u64,
+    missing_frames: u64,
+}
+
+/// What upstream says in its caps.
+#[derive(Debug, Default)]
+struct Upstream {
+    format: StreamFormat,
+    /// Every buffer is one access unit: its end needs no looking for.
+    aligned: bool,
+    framerate: Option<(u32, u32)>,
+    original_caps: Option<gst::Caps>,
+}
+
+/// Where the parser stands in the stream.
+struct State {
+    limits: Limits,
+    upstream: Upstream,
+    inspector: Inspector,
+    /// The parameter sets that the inspector read last, for `codec_data`.
+    header: Option<Vec<u8>>,
+    /// Whether the next byte follows a whole access unit.
+    synced: bool,
+    /// Number of the last access unit, if nothing but damage lies between it and the next one.
+    last_number: Option<u32>,
+    /// Bytes dropped since the last access unit.
+    dropped: u64,
+    /// What the caps downstream were made from.
+    announced: Option<(Sequence, StreamFormat)>,
+    /// Access units since the frame rate began to count: exact durations need the number of the frame.
+    frames: u64,
+    /// Time of the next frame in a timed segment without any timestamps.
+    clock: Option<gst::ClockTime>,
+    /// Where the next byte is expected when this element reads by itself; elsewhere means that it has seeked.
+    next_offset: Option<u64>,
+}
+
+impl State {
+    fn new(limits: Limits) -> Self {
+        Self {
+            inspector: Inspector::new(limits.clone()),
+            limits,
+            header: None,
+            upstream: Upstream::default(),
+            synced: false,
+            last_number: None,
+            dropped: 0,
+            announced: None,
+            frames: 0,
+            clock: None,
+            next_offset: None,
+        }
+    }
+
+    /// Forgets the position in the stream, not the stream.
+    fn seeked(&mut self) {
+        self.synced = false;
+        self.last_number = None;
+        self.dropped = 0;
+        self.next_offset = None;
+    }
+
+    /// Decides what the start of `bytes` is. `at_end`: no more bytes will come before they are dealt with.
+    fn examine(&mut self, bytes: &[u8], at_end: bool) -> Verdict {
+        // A packetized stream has nothing to find the next access unit by but the edge of the buffer.
+        let whole_buffer = self.upstream.aligned && self.upstream.format == StreamFormat::Packetized;
+        let scanned = stream::scan(bytes, self.upstream.format, self.synced, at_end, &self.limits);
+        match scanned {
+            Scan::AccessUnit { len, kind, number } => self.found(&bytes[..len], kind, number),
+            Scan::EndOfStream { len } => {
+                // What follows is another stream, its numbers begin anew.
+                self.synced = true;
+                self.last_number = None;
+                Verdict::EndOfStream { len }
+            }
+            Scan::NeedMore { at_least } if !at_end => match self.later_unit(bytes) {
+                Some(len) => self.lost(len, None),
+                None => Verdict::NeedMore { at_least: at_least.min(LOOK_AGAIN.max(2 * bytes.len())) },
+            },
+            Scan::Skip { len } if !whole_buffer => self.lost(len.min(bytes.len()), None),
+            Scan::NeedMore { .. } | Scan::Skip { .. } => self.lost(bytes.len(), None),
+        }
+    }
+
+    /// Where a whole random access unit begins among bytes that seem to belong to an unfinished access unit: damage to
+    /// a length could otherwise claim all that comes in the next minutes of a slow stream.
+    fn later_unit(&self, bytes: &[u8]) -> Option<usize> {
+        if self.upstream.format != StreamFormat::ByteStream {
+            return None;
+        }
+        let markers = bytes.windows(MARKER.len()).enumerate().skip(1).filter(|(_, window)| *window == MARKER);
+        markers.map(|(at, _)| at).take(MARKERS_TRIED).find(|at| {
+            let scanned = stream::scan(&bytes[*at..], self.upstream.format, false, false, &self.limits);
+            matches!(scanned, Scan::AccessUnit { .. })
+        })
+    }
+
+    /// Takes a whole access unit.
+    fn found(&mut self, unit: &[u8], kind: FrameKind, number: u32) -> Verdict {
+        if kind == FrameKind::RandomAccess {
+            if let Err(err) = self.inspector.inspect(unit) {
+                return self.lost(unit.len(), Some(err));
+            }
+            if self.announced.as_ref().map(|(sequence, _)| sequence) != self.inspector.sequence() {
+                self.header = Some(parameter_sets(unit, &self.limits).to_vec());
+            }
+        }
+        // A random access unit right behind another unit may as well begin another stream, with numbers of its own.
+        let counts_on = self.dropped > 0 || kind == FrameKind::Predicted;
+        let missing = match self.last_number {
+            Some(last) if counts_on => (number + 2 * NUMBERS - last - 1) % NUMBERS,
+            _ => 0,
+        };
+        let after_loss = std::mem::take(&mut self.dropped) > 0 || missing > 0;
+        self.synced = true;
+        self.last_number = Some(number);
+        Verdict::AccessUnit(AccessUnit { len: unit.len(), kind, missing, after_loss })
+    }
+
+    /// Gives up `len` bytes, and what can no longer be decoded without them.
+    fn lost(&mut self, len: usize, reason: Option<fcm_codec::Error>) -> Verdict {
+        let lost_sync = std::mem::take(&mut self.synced) || reason.is_some();
+        self.dropped += len as u64;
+        Verdict::Drop { len, lost_sync, reason }
+    }
+
+    /// The exact duration of the next frame, so that durations add up to the frame rate; and of `missing` frames
+    /// before it.
+    fn durations(&mut self, missing: u32) -> Option<(gst::ClockTime, gst::ClockTime)> {
+        let (num, den) = self.framerate()?;
+        let second = gst::ClockTime::SECOND.nseconds();
+        let at = |frames: u64| {
+            frames.mul_div_floor(second * u64::from(den), u64::from(num)).map(gst::ClockTime::from_nseconds)
+        };
+        let begin = at(self.frames)?;
+        self.frames = self.frames.checked_add(u64::from(missing))?;
+        let start = at(self.frames)?;
+        self.frames += 1;
+        self.clock = self.clock.map(|clock| clock + (start - begin));
+        Some((start - begin, at(self.frames)? - start))
+    }
+
+    /// The frame rate: the stream's, else that of the caps of upstream; `None` = unknown.
+    fn framerate(&self) -> Option<(u32, u32)> {
+        let usable =
+            |(num, den): &(u32, u32)| (1..=i32::MAX as u32).contains(num) && (1..=i32::MAX as u32).contains(den);
+        self.inspector.sequence().map(|s| s.framerate).filter(usable).or(self.upstream.framerate)
+    }
+
+    /// The caps of the stream, in the framing of upstream.
+    fn coded_caps(&self, sequence: &Sequence) -> CodedCaps {
+        let framerate = self.framerate().unwrap_or((0, 1));
+        CodedCaps {
+            format: self.upstream.format,
+            framerate,
+            inner_codec: Some(sequence.inner.name().into()),
+            statistics: Some(sequence.statistics),
+            statistics_period: Some(sequence.stats_period),
+            transform: match sequence.reduction {
+                Reduction::Dct => None,
+                Reduction::Klt(id) => Some(id),
+            },
+            codec_data: self.header.clone(),
+            original: Some(self.upstream.original_caps.clone().unwrap_or_else(|| {
+                caps::raw_caps(&RawCaps {
+                    format: TensorFormat::Static,
+                    tensors: caps::tensor_infos(&sequence.layout),
+                    framerate,
+                })
+            })),
+        }
+    }
+}
+
+/// The sequence parameter set that a random access unit begins with: its shortest prefix that can be read as one.
+fn parameter_sets<'a>(unit: &'a [u8], limits: &Limits) -> &'a [u8] {
+    let unit = unit.strip_prefix(&MARKER).unwrap_or(unit);
+    let complete = |len: usize| Inspector::new(limits.clone()).read_header(&unit[..len]).is_ok();
+    let (mut short, mut enough) = (0, unit.len());
+    while enough - short > 1 {
+        let middle = short + (enough - short) / 2;
+        if complete(middle) { enough = middle } else { short = middle }
+    }
+    &unit[..enough]
+}
+
+/// What lies at the start of the bytes at hand.
+enum Verdict {
+    AccessUnit(AccessUnit),
+    EndOfStream { len: usize },
+    NeedMore { at_least: usize },
+    Drop { len: usize, lost_sync: bool, reason: Option<fcm_codec::Error> },
+}
+
+struct AccessUnit {
+    len: usize,
+    kind: FrameKind,
+    /// Frames lost just before it.
+    missing: u32,
+    after_loss: bool,
+}
+
+/// The element's machine.
+#[derive(Default)]
+pub struct FcmParse {
+    settings: Mutex<Settings>,
+    state: Mutex<Option<State>>,
+    counters: Mutex<Counters>,
+    /// Duration of the buffer that came last, in nanoseconds; `u64::MAX` = none. The base class forgets it.
+    upstream_duration: AtomicU64,
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for FcmParse {
+    const NAME: &'static str = "GstFcmParse";
+    type Type = super::FcmParse;
+    type ParentType = gst_base::BaseParse;
+}
+
+impl ObjectImpl for FcmParse {
+    fn properties() -> &'static [glib::ParamSpec] {
+        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+            vec![
+                glib::ParamSpecUInt64::builder("max-access-unit")
+                    .nick("Maximum Access Unit")
+                    .blurb("Largest access unit accepted, in bytes: bounds the memory that a damaged stream can claim")
+                    .minimum(1024)
+                    .maximum(i32::MAX as u64)
+                    .default_value(Settings::default().max_access_unit)
+                    .mutable_ready()
+                    .build(),
+                glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
+                    .nick("Statistics")
+                    .blurb(
+                        "Counters since the element started, each a 64-bit unsigned number: access-units, \
+                         random-access-units, bytes (of access units), skipped-bytes (garbage, damaged access units, \
+                         and what came before the first random access point), sync-losses (times that a stream in \
+                         progress was damaged), missing-frames (as told by the frame numbers after a loss)",
+                    )
+                    .read_only()
+                    .build(),
+            ]
+        });
+        &PROPERTIES
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        match (pspec.name(), value.get::<u64>()) {
+            ("max-access-unit", Ok(bytes)) => lock(&self.settings).max_access_unit = bytes,
+            (name, _) => gst::error!(CAT, imp = self, "cannot set property {name} to {value:?}"),
+        }
+    }
+
+    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        match pspec.name() {
+            "max-access-unit" => lock(&self.settings).max_access_unit.to_value(),
+            _ => {
+                let counters = *lock(&self.counters);
+                gst::Structure::builder("application/x-fcmparse-stats")
+                    .field("access-units", counters.access_units)
+                    .field("random-access-units", counters.random_access_units)
+                    .field("bytes", counters.bytes)
+                    .field("skipped-bytes", counters.skipped_bytes)
+                    .field("sync-losses", counters.sync_losses)
+                    .field("missing-frames", counters.missing_frames)
+                    .build()
+                    .to_value()
+            }
+        }
+    }
+
+    fn constructed(&self) {
+        self.parent_constructed();
+        self.upstream_duration.store(u64::MAX, Ordering::Relaxed);
+        let weak = self.downgrade();
+        // The base class wipes the duration of timed input before the subclass sees the buffer, and guesses another
+        // from the frame rate. An access unit that came with a duration keeps it.
+        self.obj().sink_pad().add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            if let (Some(imp), Some(buffer)) = (weak.upgrade(), info.buffer()) {
+                let duration = buffer.duration().map_or(u64::MAX, gst::ClockTime::nseconds);
+                imp.upstream_duration.store(duration, Ordering::Relaxed);
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+}
+
+impl GstObjectImpl for FcmParse {}
+
+impl ElementImpl for FcmParse {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "Feature stream parser",
+                "Codec/Parser",
+                "Cuts a coded feature stream into access units, resynchronises after damage, converts the framing",
+                "The gst-plugin-fcm developers",
+            )
+        });
+        Some(&METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
+            let sink = gst::Caps::new_empty_simple(caps::CODED);
+            let mut src = caps::coded_template();
+            src.make_mut().set("parsed", true);
+            let template = |name, direction, caps: &gst::Caps| {
+                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, caps)
+                    .expect("the template of a static pad with plain caps is valid")
+            };
+            vec![template("sink", gst::PadDirection::Sink, &sink), template("src", gst::PadDirection::Src, &src)]
+        });
+        &TEMPLATES
+    }
+}
+
+impl BaseParseImpl for FcmParse {
+    fn start(&self) -> Result<(), gst::ErrorMessage> {
+        let limits = Limits { max_access_unit: lock(&self.settings).max_access_unit, ..Limits::default() };
+        *lock(&self.state) = Some(State::new(limits));
+        *lock(&self.counters) = Counters::default();
+        self.obj().set_min_frame_size(1);
+        self.parent_start()
+    }
+
+    fn stop(&self) -> Result<(), gst::ErrorMessage> {
+        *lock(&self.state) = None;
+        self.parent_stop()
+    }
+
+    fn sink_caps(&self, filter: Option<&gst::Caps>) -> gst::Caps {
+        let template = self.obj().sink_pad().pad_template_caps();
+        // Downstream's wishes reach upstream, except where this element can serve both.
+        let free = |caps: &gst::CapsRef| {
+            let mut caps = caps.to_owned();
+            for structure in caps.make_mut().iter_mut() {
+                structure.remove_fields(["stream-format", "alignment", "parsed", "codec_data", "original-caps"]);
+            }
+            caps
+        };
+        let wanted = self.obj().src_pad().peer_query_caps(filter.map(|f| free(f)).as_ref());
+        let caps = template.intersect_with_mode(&free(&wanted), gst::CapsIntersectMode::First);
+        match filter {
+            Some(filter) => filter.intersect_with_mode(&caps, gst::CapsIntersectMode::First),
+            None => caps,
+        }
+    }
+
+    fn set_sink_caps(&self, caps: &gst::Caps) -> Result<(), gst::LoggableError> {
+        let structure = caps.structure(0).ok_or_else(|| gst::loggable_error!(CAT, "empty caps"))?;
+        let upstream = Upstream {
+            format: match structure.get_optional::<&str>("stream-format") {
+                Ok(Some("packetized")) => StreamFormat::Packetized,
+                Ok(None | Some("byte-stream")) => StreamFormat::ByteStream,
+                other => {
+                    return Err(gst::loggable_error!(
+                        CAT,
+                        "stream-format is {other:?}, legal are byte-stream and packetized"
+                    ));
+                }
+            },
+            aligned: structure.get::<&str>("alignment") == Ok("au"),
+            framerate: match structure.get::<gst::Fraction>("framerate") {
+                Ok(rate) if rate.numer() > 0 && rate.denom() > 0 => Some((rate.numer() as u32, rate.denom() as u32)),
+                _ => None,
+            },
+            original_caps: structure.get::<gst::Caps>("original-caps").ok(),
+        };
+        let codec_data = structure.get::<gst::Buffer>("codec_data").ok();
+        let codec_data = codec_data.and_then(|data| data.map_readable().ok().map(|map| map.to_vec()));
+        gst::debug!(CAT, imp = self, "upstream: {upstream:?}");
+
+        let announce = {
+            let mut state = lock(&self.state);
+            let state = state.as_mut().ok_or_else(|| gst::loggable_error!(CAT, "not started"))?;
+            if state.upstream.format != upstream.format {
+                state.seeked();
+            }
+            state.upstream = upstream;
+            // The caps downstream may have to change with these.
+            state.announced = None;
+            match codec_data.as_deref().map(|data| state.inspector.read_header(data).map(|_| ())) {
+                Some(Ok(())) => {
+                    state.header = codec_data;
+                    true
+                }
+                // Every random access unit has the parameter sets too, so nothing is lost yet.
+                Some(Err(err)) => {
+                    gst::warning!(CAT, imp = self, "ignoring the codec_data: {err}");
+                    false
+                }
+                None => false,
+            }
+        };
+        if announce {
+            self.announce().map_err(|err| gst::loggable_error!(CAT, "cannot negotiate: {err:?}"))?;
+        }
+        Ok(())
+    }
+
+    fn handle_frame(&self, frame: gst_base::BaseParseFrame) -> Result<(gst::FlowSuccess, u32), gst::FlowError> {
+        let obj = self.obj();
+        let draining = obj.is_draining();
+        let offset = frame.offset();
+        let verdict = {
+            let map = frame.buffer().ok_or(gst::FlowError::Error)?.map_readable().map_err(|_| {
+                gst::element_imp_error!(self, gst::ResourceError::Read, ["cannot map the input at byte {offset}"]);
+                gst::FlowError::Error
+            })?;
+            let mut state = lock(&self.state);
+            let state = state.as_mut().ok_or(gst::FlowError::Flushing)?;
+            let pulling = obj.sink_pad().mode() == gst::PadMode::Pull;
+            if pulling && state.next_offset.is_some_and(|next| next != offset) {
+                gst::debug!(CAT, imp = self, "reading goes on at byte {offset}, not at {:?}", state.next_offset);
+                state.seeked();
+            }
+            let verdict = state.examine(&map, draining || (state.upstream.aligned && !pulling));
+            let consumed = match &verdict {
+                Verdict::AccessUnit(AccessUnit { len, .. })
+                | Verdict::EndOfStream { len }
+                | Verdict::Drop { len, .. } => *len as u64,
+                Verdict::NeedMore { .. } => 0,
+            };
+            state.next_offset = Some(offset + consumed);
+            verdict
+        };
+        // Waiting for the rest of one access unit must not hold up the next one.
+        obj.set_min_frame_size(match &verdict {
+            Verdict::NeedMore { at_least } => u32::try_from(*at_least).unwrap_or(u32::MAX),
+            _ => 1,
+        });
+        match verdict {
+            Verdict::NeedMore { at_least } => {
+                gst::log!(CAT, imp = self, "at byte {offset}: {at_least} bytes wanted");
+                return Ok((gst::FlowSuccess::Ok, 0));
+            }
+            Verdict::AccessUnit(unit) => self.finish(frame, unit),
+            Verdict::EndOfStream { len } => {
+                gst::debug!(CAT, imp = self, "end of the coded stream at byte {offset}");
+                self.discard(frame, len)
+            }
+            Verdict::Drop { len, lost_sync, reason } => {
+                {
+                    let mut counters = lock(&self.counters);
+                    counters.skipped_bytes += len as u64;
+                    counters.sync_losses += u64::from(lost_sync);
+                }
+                if lost_sync {
+                    let reason = reason.map_or_else(|| "damaged or foreign data".to_string(), |err| err.to_string());
+                    gst::element_imp_warning!(
+                        self,
+                        gst::StreamError::Decode,
+                        ["{reason} at byte {offset} of the stream: frames up to the next random access point are lost"]
+                    );
+                }
+                gst::debug!(CAT, imp = self, "dropping {len} bytes at byte {offset}");
+                self.discard(frame, len)
+            }
+        }
+        .map(|flow| (flow, 0))
+    }
+
+    fn pre_push_frame(&self, frame: &mut gst_base::BaseParseFrame) -> Result<gst::FlowSuccess, gst::FlowError> {
+        // The base class counts frames only where the segment is one of bytes.
+        if let Some(buffer) = frame.buffer_mut()
+            && let Some(duration) = buffer.duration()
+            && let Some(state) = lock(&self.state).as_mut()
+        {
+            if buffer.pts().is_none() {
+                buffer.set_pts(state.clock);
+            }
+            state.clock = buffer.pts().map(|pts| pts + duration);
+        }
+        // The base class drops what lies before the segment unless it is video. Here too the frames from the random
+        // access point to the start of the segment are needed to decode what follows; the sink drops what comes of them.
+        let segment = self.obj().segment();
+        let start = segment.downcast_ref::<gst::ClockTime>().and_then(|segment| segment.start());
+        if frame.buffer().and_then(|buffer| buffer.pts()) >= start {
+            frame.set_flags(BaseParseFrameFlags::CLIP);
+        }
+        Ok(gst::FlowSuccess::Ok)
+    }
+
+    fn sink_event(&self, event: gst::Event) -> bool {
+        use gst::EventView;
+        let reset = match event.view() {
+            EventView::FlushStop(_) => true,
+            // A segment of bytes comes from a seek; one of time may come at any moment of a live stream.
+            EventView::Segment(segment) => segment.segment().format() == gst::Format::Bytes,
+            _ => false,
+        };
+        let start = match event.view() {
+            EventView::Segment(segment) => segment.segment().downcast_ref::<gst::ClockTime>().and_then(|s| s.start()),
+            _ => None,
+        };
+        let handled = self.parent_sink_event(event);
+        if let Some(state) = lock(&self.state).as_mut().filter(|_| start.is_some()) {
+            state.clock = start;
+        }
+        // After the parent, which may still have had bytes of the old position to drain.
+        if reset && let Some(state) = lock(&self.state).as_mut() {
+            state.seeked();
+            self.obj().set_min_frame_size(1);
+        }
+        handled
+    }
+
+    fn src_event(&self, event: gst::Event) -> bool {
+        if let gst::EventView::Seek(seek) = event.view()
+            && seek.get().0 < 0.0
+        {
+            gst::info!(CAT, imp = self, "refusing to play backwards: predicted frames need those before them");
+            return false;
+        }
+        self.parent_src_event(event)
+    }
+}
+
+impl FcmParse {
+    /// Consumes `len` bytes of `frame` without output.
+    fn discard(&self, mut frame: gst_base::BaseParseFrame, len: usize) -> Result<gst::FlowSuccess, gst::FlowError> {
+        // Not by way of the number of bytes to skip that `handle_frame` may return: the base class gives the whole
+        // stream up after 2 MiB of those, which can be less than one access unit.
+        frame.set_flags(BaseParseFrameFlags::DROP | BaseParseFrameFlags::NO_FRAME);
+        frame.set_output_buffer(gst::Buffer::new());
+        self.obj().finish_frame(frame, len as u32)
+    }
+
+    /// Sends the access unit at the start of `frame` downstream.
+    fn finish(
+        &self,
+        mut frame: gst_base::BaseParseFrame,
+        unit: AccessUnit,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let to = self.announce()?;
+        let (from, limits, aligned, timing) = {
+            let mut state = lock(&self.state);
+            let state = state.as_mut().ok_or(gst::FlowError::Flushing)?;
+            (state.upstream.format, state.limits.clone(), state.upstream.aligned, state.durations(unit.missing))
+        };
+        {
+            let mut counters = lock(&self.counters);
+            counters.access_units += 1;
+            counters.random_access_units += u64::from(unit.kind == FrameKind::RandomAccess);
+            counters.bytes += unit.len as u64;
+            counters.missing_frames += u64::from(unit.missing);
+        }
+
+        let buffer = frame.buffer_mut().ok_or(gst::FlowError::Error)?;
+        let whole = buffer.size() == unit.len;
+        let set = |buffer: &mut gst::BufferRef, flag, on| {
+            if on { buffer.set_flags(flag) } else { buffer.unset_flags(flag) }
+        };
+        set(buffer, gst::BufferFlags::DELTA_UNIT, unit.kind == FrameKind::Predicted);
+        if unit.after_loss {
+            buffer.set_flags(gst::BufferFlags::DISCONT);
+        }
+        let own = Some(self.upstream_duration.load(Ordering::Relaxed)).filter(|d| aligned && whole && *d != u64::MAX);
+        buffer.set_duration(own.map(gst::ClockTime::from_nseconds).or(timing.map(|(_, duration)| duration)));
+        if let Some((hole, _)) = timing.filter(|(hole, _)| !hole.is_zero()) {
+            // Only the timestamps that the base class made up: it puts those of upstream back in place of these.
+            buffer.set_pts(buffer.pts().map(|pts| pts + hole));
+            buffer.set_dts(buffer.dts().map(|dts| dts + hole));
+        }
+
+        // One access unit is one memory; without conversion that of the input, if it already is one.
+        if from != to || buffer.n_memory() > 1 {
+            let mut bytes = Vec::with_capacity(unit.len + MARKER.len());
+            {
+                let map = buffer.map_readable().map_err(|_| gst::FlowError::Error)?;
+                if from == to {
+                    bytes.extend_from_slice(&map[..unit.len]);
+                } else if let Err(err) = stream::convert(&map[..unit.len], to, &limits, &mut bytes) {
+                    drop(map);
+                    gst::element_imp_warning!(self, gst::StreamError::Format, ["cannot convert an access unit: {err}"]);
+                    return self.discard(frame, unit.len);
+                }
+            }
+            let mut output = gst::Buffer::from_mut_slice(bytes);
+            let mut copied = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
+            copied.set(gst::BufferCopyFlags::META, whole);
+            if let Some(output) = output.get_mut() {
+                buffer.copy_into(output, copied, ..).map_err(|_| gst::FlowError::Error)?;
+            }
+            frame.set_output_buffer(output);
+        }
+        gst::trace!(CAT, imp = self, "{:?} access unit of {} bytes", unit.kind, unit.len);
+        self.obj().finish_frame(frame, unit.len as u32)
+    }
+
+    /// Sets the caps downstream if they are not yet those of the stream. Returns the framing chosen.
+    fn announce(&self) -> Result<StreamFormat, gst::FlowError> {
+        let obj = self.obj();
+        let reconfigure = obj.src_pad().check_reconfigure();
+        let (sequence, upstream_format, mut coded) = {
+            let state = lock(&self.state);
+            let state = state.as_ref().ok_or(gst::FlowError::Flushing)?;
+            let sequence = state.inspector.sequence().ok_or(gst::FlowError::NotNegotiated)?;
+            if let Some((announced, format)) = &state.announced
+                && announced == sequence
+                && !reconfigure
+            {
+                return Ok(*format);
+            }
+            (sequence.clone(), state.upstream.format, state.coded_caps(sequence))
+        };
+        coded.format = self.choose_format(upstream_format)?;
+        let format = coded.format;
+        if format == StreamFormat::ByteStream {
+            coded.codec_data = None;
+        }
+        let (num, den) = coded.framerate;
+        let caps = coded.to_caps();
+        if obj.src_pad().current_caps().as_ref() != Some(&caps) {
+            gst::info!(CAT, imp = self, "caps: {caps}");
+            obj.src_pad().push_event(gst::event::Caps::new(&caps));
+        }
+        obj.set_frame_rate(gst::Fraction::new(num as i32, den as i32), 0, 0);
+        if let Some(state) = lock(&self.state).as_mut() {
+            state.announced = Some((sequence, format));
+        }
+        Ok(format)
+    }
+
+    /// The framing that downstream takes: that of upstream if it can be.
+    fn choose_format(&self, upstream: StreamFormat) -> Result<StreamFormat, gst::FlowError> {
+        let allowed = self.obj().src_pad().allowed_caps();
+        let Some(allowed) = allowed else { return Ok(upstream) };
+        let other = match upstream {
+            StreamFormat::ByteStream => StreamFormat::Packetized,
+            StreamFormat::Packetized => StreamFormat::ByteStream,
+        };
+        let taken = |format: &StreamFormat| {
+            let name = caps::stream_format_name(*format);
+            gst::Caps::builder(caps::CODED).field("stream-format", name).build().can_intersect(&allowed)
+        };
+        [upstream, other].into_iter().find(taken).ok_or_else(|| {
+            gst::element_imp_error!(
+                self,
+                gst::StreamError::Format,
+                ["downstream takes {allowed}, which has neither byte-stream nor packetized"]
+            );
+            gst::FlowError::NotNegotiated
+        })
+    }
+}
+
+/// Locks `mutex`, whatever happened to other holders: the bindings already make an element unusable that panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
