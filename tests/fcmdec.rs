@@ -136,6 +136,20 @@ fn downstream_chooses_spelling_format_and_feature() -> Result<()> {
 }
 
 #[test]
+fn downstream_may_ask_for_the_other_format_in_the_middle() -> Result<()> {
+    let features = Features::one(Shape::chw(3, 4, 5));
+    let (caps, units) = encode(&features, 2, &[]);
+    let mut bench = decoder(&caps, &[]);
+    bench.harness.push(units[0].clone())?;
+    assert_eq!(bench.harness.pull()?.size(), 240);
+    bench.harness.set_sink_caps_str("other/tensors,format=flexible");
+    bench.harness.push(units[1].clone())?;
+    assert_eq!(bench.harness.pull()?.size(), 128 + 240);
+    assert_eq!(sent(&bench)?.format, gstfcm::caps::TensorFormat::Flexible);
+    Ok(())
+}
+
+#[test]
 fn original_flexible_tensors_become_flexible_again() -> Result<()> {
     let features = Features::one(Shape::chw(3, 4, 5));
     let mut enc = Bench::new(element("fcmenc", &[]));

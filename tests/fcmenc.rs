@@ -117,6 +117,52 @@ fn peer_that_takes_no_access_units_is_an_error_on_the_bus() {
 }
 
 #[test]
+fn downstream_may_ask_for_the_other_framing_in_the_middle() -> Result<()> {
+    let features = Features::small();
+    let mut bench = encoder(&features, &[("key-int-max", "0")]);
+    let framing = |bench: &Bench| -> Result<String> {
+        Ok(bench.src_caps().context("caps")?.structure(0).context("structure")?.get("stream-format")?)
+    };
+    for t in 0..2 {
+        bench.harness.push(features.buffer(t))?;
+    }
+    assert_eq!(framing(&bench)?, "byte-stream");
+    bench.harness.set_sink_caps_str("application/x-fcm,stream-format=packetized");
+    for t in 2..4 {
+        bench.harness.push(features.buffer(t))?;
+    }
+    assert_eq!(framing(&bench)?, "packetized");
+    assert_eq!(bench.pull_all().iter().map(|u| is_delta(u)).collect::<Vec<_>>(), [false, true, false, true]);
+    Ok(())
+}
+
+#[test]
+fn quality_of_service_goes_upstream() -> Result<()> {
+    let features = Features::small();
+    let mut bench = encoder(&features, &[]);
+    bench.harness.push(features.buffer(0))?;
+    bench.upstream_events();
+    bench.harness.push_upstream_event(gst::event::Qos::new(gst::QOSType::Underflow, 2.0, 5, Some(FRAME)));
+    ensure!(bench.upstream_events().iter().any(|e| e.type_() == gst::EventType::Qos));
+    bench.harness.push(features.buffer(1))?;
+    assert_eq!(bench.pull_all().len(), 2, "an encoder drops nothing");
+    Ok(())
+}
+
+#[test]
+fn gap_before_the_first_flexible_tensors_keeps_its_place() -> Result<()> {
+    let features = Features::one(Shape::chw(4, 5, 6));
+    let mut bench = Bench::new(element("fcmenc", &[]));
+    bench.harness.set_src_caps_str("other/tensors,format=flexible,framerate=25/1");
+    bench.harness.push_event(gst::event::Gap::builder(gst::ClockTime::ZERO).duration(FRAME).build());
+    bench.harness.push(stamped(vec![flexible(&[6, 5, 4, 1], 7, &features.bytes(1)[0])], 1))?;
+    let kinds: Vec<_> = bench.events().iter().map(|e| e.type_()).filter(|&t| t != gst::EventType::Tag).collect();
+    use gst::EventType::{Caps, Gap, Segment, StreamStart};
+    assert_eq!(kinds, [StreamStart, Caps, Segment, Gap]);
+    Ok(())
+}
+
+#[test]
 fn upstream_request_makes_the_next_frame_a_random_access_point() -> Result<()> {
     let features = Features::small();
     let mut bench = encoder(&features, &[("key-int-max", "0")]);

@@ -24,6 +24,9 @@ use std::sync::Arc;
 /// Predicted frames after which the vectors are summed anew, so that rounding errors of endless prediction stay small.
 const RENEWAL: u32 = 512;
 
+/// Values that are summed together where vectors are shorter.
+const LINE: usize = 4096;
+
 /// Largest finite binary16 value; restored values beyond it are clamped, not made infinite.
 const F16_MAX: f32 = 65_504.0;
 
@@ -218,7 +221,7 @@ impl Stream {
             factor: 1.0,
             refine: vec![Affine::IDENTITY; layers],
             moments: vec![Moments::new(0.0); layers],
-            line: vec![0.0; grid.dimension],
+            line: vec![0.0; grid.dimension.max(LINE)],
             statistics: FrameStatistics { layers: vec![MeanStd::default(); layers], fused: MeanStd::default() },
             inverse: Inverse::new(grid, transform, components),
             wide: vec![0.0; widest],

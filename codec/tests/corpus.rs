@@ -7,8 +7,6 @@ mod common;
 mod streams;
 #[path = "../../fuzz/src/lib.rs"]
 mod targets;
-#[path = "common/units.rs"]
-mod units;
 
 use common::Random;
 use std::path::PathBuf;

@@ -54,8 +54,11 @@ fn streams_do_not_depend_on_the_number_of_threads() -> Result<()> {
     Ok(())
 }
 
-/// Reconstructions and layers of every unit that decodes.
-fn decode_all(decoder: &mut Decoder, units: &[Vec<u8>]) -> Result<Vec<(Vec<i32>, Vec<Vec<u32>>)>> {
+/// A decoded frame: its reconstruction, and the bits of its layers.
+type Frame = (Vec<i32>, Vec<Vec<u32>>);
+
+/// Every frame of `units` that decodes.
+fn decode_all(decoder: &mut Decoder, units: &[Vec<u8>]) -> Result<Vec<Frame>> {
     let mut out = Vec::new();
     for unit in units {
         let layers = match decoder.decode(unit)? {

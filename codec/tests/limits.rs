@@ -229,7 +229,8 @@ fn decoding_time_is_bounded_by_decisions() -> Result<()> {
 fn a_header_takes_memory_in_proportion_to_the_limits_at_most() {
     let limits = Limits { max_elements: 1 << 16, max_fused: 1 << 17, ..Limits::default() };
     let many: Vec<_> = (0..256).map(|n| (1 + n % 3, 8 + n % 5, 8)).collect();
-    let cases: Vec<(&str, Vec<(u32, u32, u32)>, u32)> = vec![
+    type Claim = (&'static str, Vec<(u32, u32, u32)>, u32);
+    let cases: Vec<Claim> = vec![
         ("one column", vec![(1, 1 << 16, 1)], 1),
         ("one row", vec![(1, 1, 1 << 16)], 1),
         ("a long cell", vec![(1, 1, 2), (1, 60_000, 1)], 1),

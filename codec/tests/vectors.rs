@@ -40,13 +40,16 @@ fn split(bytes: &[u8], format: StreamFormat) -> Vec<&[u8]> {
     units
 }
 
+/// The text beside a vector, and its reconstructions.
+type Description = (String, Vec<Vec<i32>>);
+
 /// Decodes a vector; the text that describes it, and its reconstructions.
 fn describe(
     reason: &str,
     transform: Option<(&str, Arc<Transform>)>,
     format: StreamFormat,
     bytes: &[u8],
-) -> Result<(String, Vec<Vec<i32>>), Box<dyn Error>> {
+) -> Result<Description, Box<dyn Error>> {
     let mut text = format!("reason {reason}\n");
     let name = if format == StreamFormat::ByteStream { "byte-stream" } else { "packetized" };
     writeln!(text, "format {name}")?;

@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 /// Frames a second that rates are counted at.
 pub const FRAME_RATE: u32 = 25;
 
+/// How long the last frames may take.
+const PATIENCE: gst::ClockTime = gst::ClockTime::from_seconds(300);
+
 /// Settings of one run.
 #[derive(Clone)]
 pub struct Settings {
@@ -144,15 +147,12 @@ pub fn run(features: &Arc<Features>, settings: &Settings) -> Result<Run> {
     pipeline.set_state(gst::State::Playing)?;
     let fed = feed(&source, features);
     let bus = pipeline.bus().expect("a pipeline has a bus");
-    let mut failure = None;
-    while let Some(message) =
-        bus.timed_pop_filtered(gst::ClockTime::from_seconds(300), &[gst::MessageType::Eos, gst::MessageType::Error])
-    {
-        if let gst::MessageView::Error(e) = message.view() {
-            failure = Some(format!("{}: {}", e.error(), e.debug().unwrap_or_default()));
-        }
-        break;
-    }
+    let end = bus.timed_pop_filtered(PATIENCE, &[gst::MessageType::Eos, gst::MessageType::Error]);
+    let failure = match end.as_ref().map(|message| message.view()) {
+        Some(gst::MessageView::Error(e)) => Some(format!("{}: {}", e.error(), e.debug().unwrap_or_default())),
+        Some(_) => None,
+        None => Some(format!("the pipeline did not end within {PATIENCE} of the last frame")),
+    };
     pipeline.set_state(gst::State::Null)?;
     if let Some(failure) = failure {
         bail!(failure);

@@ -93,7 +93,7 @@ fn rate(area: &Area<'_>, row: &Row<'_>) -> Result<()> {
         .bold_line_style(FAINT)
         .x_labels(8)
         .x_label_formatter(&|x| format!("{x:.0}"))
-        .y_label_formatter(&|y| format!("{y:.0}"))
+        .y_label_formatter(&|y| if top < 10.0 { format!("{y:.1}") } else { format!("{y:.0}") })
         .x_desc("frame")
         .y_desc("kbit per frame")
         .label_style(text(16, INK, HPos::Left))
@@ -114,7 +114,7 @@ fn rate(area: &Area<'_>, row: &Row<'_>) -> Result<()> {
     let mean = kbit.iter().sum::<f64>() / n as f64;
     chart
         .draw_series(LineSeries::new([(-0.5, mean), (n as f64 - 0.5, mean)], PLAIN.stroke_width(2)))?
-        .label(format!("mean: {:.0} kbit/s at {FRAME_RATE} frames/s", run.kbit_per_second()))
+        .label(format!("mean: {:.1} kbit/s at {FRAME_RATE} frames/s", run.kbit_per_second()))
         .legend(|(x, y)| PathElement::new([(x, y), (x + 14, y)], PLAIN.stroke_width(2)));
     chart
         .configure_series_labels()
@@ -199,8 +199,10 @@ fn cosine(area: &Area<'_>, row: &Row<'_>) -> Result<()> {
     let cosines = row.runs.iter().flat_map(|r| r.layers.iter().map(|l| l.cosine()));
     let worst = cosines.fold(1.0f64, f64::min);
     let floor = (worst - 0.08 * (1.0 - worst)).max(-1.0);
-    // Ticks at 1, 2 and 5 times powers of ten: the library would only mark the powers.
-    let ticks = (0..7).flat_map(|e| [1.0, 2.0, 5.0].map(|m| m * 10f64.powi(e))).filter(|t| (low..=high).contains(t));
+    // Ticks at round multiples of powers of ten: the library would only mark the powers.
+    let multiples: &[f64] = if high > 4.0 * low { &[1.0, 2.0, 5.0] } else { &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0] };
+    let powers = (-1..7).map(|e| 10f64.powi(e));
+    let ticks = powers.flat_map(|p| multiples.iter().map(move |m| m * p)).filter(|t| (low..=high).contains(t));
     let mut chart = ChartBuilder::on(area)
         .caption("Likeness of the decoded tensors at each rate", text(20, INK, HPos::Left))
         .margin(16)

@@ -23,13 +23,18 @@ enum Values {
     F32(Vec<f32>),
 }
 
+impl Values {
+    fn view(&self) -> TensorRef<'_> {
+        match self {
+            Values::F16(v) => TensorRef::F16(v),
+            Values::F32(v) => TensorRef::F32(v),
+        }
+    }
+}
+
 impl Features {
     pub fn tensors(&self) -> Vec<TensorRef<'_>> {
-        let view = |v| match v {
-            &Values::F16(ref v) => TensorRef::F16(v),
-            &Values::F32(ref v) => TensorRef::F32(v),
-        };
-        self.layers.iter().map(view).collect()
+        self.layers.iter().map(Values::view).collect()
     }
 
     pub fn finite(&self) -> bool {
@@ -74,7 +79,7 @@ impl<'a> Source<'a> {
     pub fn config(&mut self) -> (EncoderConfig, Layout) {
         let layout = self.layout();
         let cells = cells(&layout);
-        let dimension: usize = cells.iter().map(|c| dimension(c)).sum();
+        let dimension: usize = cells.iter().map(dimension).sum();
         let transform = (self.below(3) == 0).then(|| self.transform(cells, dimension));
         let available = transform.as_ref().map_or(dimension as u32, |t| t.components());
         let components = (self.below(2) == 0).then(|| 1 + self.below(255) % available);

@@ -116,7 +116,7 @@ struct Sent {
 struct Downstream {
     sent: Option<Sent>,
     pool: Option<(Vec<usize>, TensorPool)>,
-    /// Sticky events that came before the raw caps could be known.
+    /// Sticky events and gaps that came before the raw caps could be known.
     waiting: Vec<gst::Event>,
 }
 
@@ -532,7 +532,9 @@ impl FcmDec {
 
     /// Passes an event on, or keeps it until the raw caps are known, which must go first.
     fn forward(&self, event: gst::Event) -> bool {
-        let keep = event.is_serialized() && event.is_sticky() && event.type_() != gst::EventType::StreamStart;
+        // A gap is no sticky event, but it needs the segment that waits before it.
+        let waits = event.is_sticky() || event.type_() == gst::EventType::Gap;
+        let keep = event.is_serialized() && waits && event.type_() != gst::EventType::StreamStart;
         let kept = keep
             && self.with_stream(|stream| {
                 let wait = stream.downstream.sent.is_none();
@@ -571,7 +573,7 @@ impl FcmDec {
                     stream.segment = None;
                     stream.errors_in_a_row = 0;
                     let waiting = &mut stream.downstream.waiting;
-                    waiting.retain(|e| !matches!(e.type_(), gst::EventType::Segment | gst::EventType::Eos));
+                    waiting.retain(|e| !matches!(e.type_(), gst::EventType::Segment | gst::EventType::Gap));
                 });
                 self.state.lock().unwrap().lateness = None;
                 self.srcpad.push_event(event)

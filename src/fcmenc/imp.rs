@@ -148,7 +148,7 @@ struct Stream {
     format: Option<StreamFormat>,
     encoder: Option<Encoder>,
     coded_caps: Option<gst::Caps>,
-    /// Sticky events that came before the coded caps could be known.
+    /// Sticky events and gaps that came before the coded caps could be known.
     waiting: Vec<gst::Event>,
     segment: Option<gst::FormattedSegment<gst::ClockTime>>,
     last_key_unit: Option<gst::ClockTime>,
@@ -523,7 +523,9 @@ impl FcmEnc {
 
     /// Passes an event on, or keeps it until the coded caps are known, which must go first.
     fn forward(&self, event: gst::Event) -> bool {
-        let keep = event.is_serialized() && event.is_sticky() && event.type_() != gst::EventType::StreamStart;
+        // A gap is no sticky event, but it needs the segment that waits before it.
+        let waits = event.is_sticky() || event.type_() == gst::EventType::Gap;
+        let keep = event.is_serialized() && waits && event.type_() != gst::EventType::StreamStart;
         let kept = keep
             && self.with_stream(|stream| {
                 let wait = stream.coded_caps.is_none();
@@ -571,7 +573,7 @@ impl FcmEnc {
                 self.with_stream(|stream| {
                     Self::restart(stream);
                     stream.segment = None;
-                    stream.waiting.retain(|e| !matches!(e.type_(), gst::EventType::Segment | gst::EventType::Eos));
+                    stream.waiting.retain(|e| !matches!(e.type_(), gst::EventType::Segment | gst::EventType::Gap));
                 });
                 self.srcpad.push_event(event)
             }
@@ -588,9 +590,14 @@ impl FcmEnc {
                 true
             }
             gst::EventView::Eos(_) => {
-                // Nothing is held back; only events may still wait for caps that will never come.
-                let waiting = self.with_stream(|stream| std::mem::take(&mut stream.waiting)).unwrap_or_default();
-                for event in waiting {
+                // No frame is held back; events may still wait for caps that will never come, and tags for a frame.
+                let waiting = self.with_stream(|stream| {
+                    let mut waiting = std::mem::take(&mut stream.waiting);
+                    let tags = stream.tags_due && stream.upstream_tags.is_some();
+                    waiting.extend(tags.then(|| stream.tag_event()));
+                    waiting
+                });
+                for event in waiting.unwrap_or_default() {
                     self.srcpad.push_event(event);
                 }
                 self.srcpad.push_event(event)

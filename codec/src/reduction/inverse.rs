@@ -126,30 +126,34 @@ impl Inverse {
         }
     }
 
-    /// Moments of layer `n` of the vectors `base + scale · vectors`, padding left out. `line` is scratch of D values.
+    /// Moments of layer `n` of the vectors `base + scale · vectors`, padding left out. `line` is scratch of at least D values;
+    /// with more of it, short vectors are summed many at a time.
     pub fn moments(&self, n: usize, base: &[f32], scale: f32, line: &mut [f32]) -> Moments {
         let cells = &self.grid.layers[n];
         let part = cells.offset..cells.offset + cells.dimension();
-        let (base, line) = (&base[part.clone()], &mut line[part.clone()]);
+        let base = &base[part.clone()];
         let pivot = base[0] + scale * self.vectors[part.start];
         let mut moments = Moments::new(if pivot.is_finite() { pivot } else { 0.0 });
+        let mut count = 0;
         for (p, vector) in self.vectors.chunks_exact(self.row).enumerate() {
             let vector = &vector[part.clone()];
+            if count + vector.len() > line.len() {
+                moments.add(&line[..count]);
+                count = 0;
+            }
             if cells.padded {
-                let values = (0..vector.len()).filter(|&d| self.grid.is_value(n, p, d));
-                let mut count = 0;
-                for d in values {
+                for d in (0..vector.len()).filter(|&d| self.grid.is_value(n, p, d)) {
                     line[count] = base[d] + scale * vector[d];
                     count += 1;
                 }
-                moments.add(&line[..count]);
             } else {
-                for ((out, b), v) in line.iter_mut().zip(base).zip(vector) {
+                for ((out, b), v) in line[count..].iter_mut().zip(base).zip(vector) {
                     *out = b + scale * v;
                 }
-                moments.add(line);
+                count += vector.len();
             }
         }
+        moments.add(&line[..count]);
         moments
     }
 
