@@ -16,7 +16,7 @@ use fcm_codec::{
     Shape, StreamFormat,
 };
 use streams::{Stream, expect_exact, transform, write_all};
-use units::{PICTURE, PREDICTED, RANDOM_ACCESS, RawUnit, SEQUENCE, SUPPLEMENTARY, join, split};
+use units::{MARKER, PICTURE, PREDICTED, RANDOM_ACCESS, RawUnit, SEQUENCE, SUPPLEMENTARY, join, split};
 
 #[global_allocator]
 static ALLOCATOR: counting::Counting = counting::Counting;
@@ -383,4 +383,27 @@ fn an_error_in_the_first_frame_does_not_stop_an_encoder_or_its_decoder() -> Resu
     let mut decoder = Decoder::new(DecoderConfig::default())?;
     expect_exact(&mut decoder, &out, encoder.reconstruction(), &|| "first good frame".into());
     Ok(())
+}
+
+/// Markers every few bytes, each with right parameter sets and a frame that claims two million bytes of what follows.
+#[test]
+fn bytes_made_of_markers_are_scanned_in_linear_time() {
+    const CLAIMED: usize = 2_000_000;
+    let stream = &streams::all()[0];
+    let (_, units) = split(&stream.units[0]);
+    let mut bait = MARKER.to_vec();
+    units.iter().filter(|u| u.unit_type() != RANDOM_ACCESS).for_each(|u| u.write(&mut bait));
+    // Type 3, last; 2,000,000 as a varint.
+    bait.extend_from_slice(&[0x70, 0x80, 0x89, 0x7A]);
+    let bytes = bait.repeat(3 * CLAIMED / bait.len());
+    let (mut at, mut checked) = (0, 0);
+    while at < bytes.len() {
+        let Scan::Skip { len } = scan(&bytes[at..], StreamFormat::ByteStream, false, true, &Limits::default()) else {
+            panic!("a frame was found at {at}");
+        };
+        let whole = bytes[at..].starts_with(&MARKER) && bytes.len() - at > CLAIMED + bait.len();
+        checked += if whole { CLAIMED } else { bait.len() };
+        at += len;
+    }
+    assert!(checked <= 65 * bytes.len(), "{checked} bytes were checked of {}", bytes.len());
 }

@@ -109,3 +109,17 @@ pub fn needed(bytes: &[u8]) -> usize {
         at = end;
     }
 }
+
+/// Bytes at the start of `bytes` over which checks were computed to find that this is no access unit: all units up to the first
+/// damaged one, and that one if it is all there.
+pub fn checked(bytes: &[u8], limits: &Limits) -> usize {
+    let mut at = if bytes.starts_with(&MARKER) { MARKER.len() } else { 0 };
+    while let Ok(unit) = Unit::read(&bytes[at..], limits) {
+        at += unit.len;
+        if unit.header.last {
+            return at;
+        }
+    }
+    let damaged = at + unit::needed(&bytes[at..]);
+    if damaged <= bytes.len() { damaged } else { at }
+}

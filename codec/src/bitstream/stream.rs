@@ -43,7 +43,7 @@ pub enum Scan {
     },
 }
 
-/// Looks at the start of `bytes` in the given format.
+/// Looks at the start of `bytes` in the given format. Work is linear in the bytes, whatever they are.
 ///
 /// `synced`: whether the bytes directly follow a whole access unit (or [`Scan::EndOfStream`]); if not, only a random
 /// access point (its marker, in a byte stream) is accepted. `at_end`: no more bytes will come.
@@ -64,11 +64,8 @@ pub fn scan(bytes: &[u8], format: StreamFormat, synced: bool, at_end: bool, limi
             return Scan::Skip { len: skip(bytes, format, at_end) };
         }
     }
-    if synced
-        && let Ok(unit) = Unit::read(bytes, limits)
-        && unit.header.unit_type == UnitType::End
-    {
-        return Scan::EndOfStream { len: unit.len };
+    if synced && let Some(len) = end_of_stream_at(bytes, limits) {
+        return Scan::EndOfStream { len };
     }
     match AccessUnit::read(bytes, limits) {
         Ok(unit) if unit.kind == FrameKind::RandomAccess && !marked => Scan::Skip { len: skip(bytes, format, at_end) },
@@ -80,8 +77,24 @@ pub fn scan(bytes: &[u8], format: StreamFormat, synced: bool, at_end: bool, limi
             }
             Scan::NeedMore { at_least: at_least.max(bytes.len() + 1) }
         }
+        // Bytes made to look like many long access units would cost a check over each: what was checked is paid for.
+        Err(_) if marked => {
+            let checked = access_unit::checked(bytes, limits);
+            Scan::Skip { len: skip(bytes, format, at_end).max(checked / CHECKED_PER_SKIPPED) }
+        }
         Err(_) => Scan::Skip { len: skip(bytes, format, at_end) },
     }
+}
+
+/// Bytes that may be checked in vain for each byte skipped, so that the work is linear in what comes.
+const CHECKED_PER_SKIPPED: usize = 64;
+
+/// Length of the end-of-stream unit at the start of `bytes`, if there is one.
+fn end_of_stream_at(bytes: &[u8], limits: &Limits) -> Option<usize> {
+    if UnitType::of(bytes[0]) != Some(UnitType::End) {
+        return None;
+    }
+    Unit::read(bytes, limits).ok().map(|unit| unit.len)
 }
 
 /// Bytes up to the next place where a random access unit may begin, at least 1.

@@ -10,6 +10,10 @@ static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_24_OPENPGP);
 /// Bytes of the check at the end of a unit.
 pub const CHECK: usize = 3;
 
+/// Bytes that the payload of a parameter set may have: more than 256 layers with the longest names take. A damaged length shows
+/// at once, and a reader does not wait for bytes that never come.
+const MAX_PARAMETERS: u32 = 1 << 17;
+
 /// What a unit holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnitType {
@@ -39,8 +43,9 @@ impl UnitType {
         }
     }
 
-    fn from_code(code: u8) -> Option<Self> {
-        Some(match code {
+    /// Type of the unit that begins with `head`.
+    pub fn of(head: u8) -> Option<Self> {
+        Some(match head >> 5 {
             1 => UnitType::Sequence,
             2 => UnitType::Picture,
             3 => UnitType::RandomAccessFrame,
@@ -69,8 +74,8 @@ impl UnitHeader {
     }
 
     fn from_byte(byte: u8) -> Result<Self> {
-        let unit_type = UnitType::from_code(byte >> 5)
-            .ok_or_else(|| Error::corrupt(format!("unit type {}, legal are 1 to 6", byte >> 5)))?;
+        let unit_type =
+            UnitType::of(byte).ok_or_else(|| Error::corrupt(format!("unit type {}, legal are 1 to 6", byte >> 5)))?;
         Ok(Self { unit_type, last: byte >> 4 & 1 == 1, nibble: byte & 15 })
     }
 }
@@ -97,6 +102,9 @@ impl<'a> Unit<'a> {
         let header = UnitHeader::from_byte(cursor.u8()?)?;
         let length = cursor.varint()?;
         limits::check("number of bytes in a unit", u64::from(length), limits.max_access_unit)?;
+        if length > MAX_PARAMETERS && matches!(header.unit_type, UnitType::Sequence | UnitType::Picture) {
+            return Err(Error::corrupt(format!("a parameter set of {length} bytes, the longest has {MAX_PARAMETERS}")));
+        }
         let payload = cursor.take(length as usize)?;
         let checked = cursor.position();
         let check = cursor.take(CHECK)?;
