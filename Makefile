@@ -1,6 +1,6 @@
 # The commands of the project. Cargo does the work; this file fetches what is missing and gives each job one name.
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test bench lint fmt doc fuzz install deb clean
+.PHONY: help deps demo test bench results-statistics results-rate lint fmt doc fuzz install deb clean
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
@@ -10,7 +10,7 @@ DEMO_OUT ?= demo-out
 MESON_BUILD ?= build/meson
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## Install what the build and the tests need and this machine lacks (Debian, Ubuntu)
 	@scripts/install-deps build
@@ -24,9 +24,17 @@ test: ## Build everything and run all tests
 	@scripts/install-deps build
 	@CARGO="$(CARGO)" scripts/run-tests
 
-bench: ## Measure throughput and rates
+bench: ## Measure throughput, its stages, and the bounds they stand under
 	@scripts/install-deps build
-	$(CARGO) bench --locked --workspace
+	@CARGO="$(CARGO)" scripts/bench
+
+results-statistics: ## Rate and accuracy of the statistics modes on a real sequence (needs ../shared/data): long
+	@scripts/install-deps build
+	python3 benches/evaluation/statistics_table.py
+
+results-rate: ## Rate against the prototype on a real sequence (needs ../shared/data)
+	@scripts/install-deps build
+	python3 benches/evaluation/rate_check.py
 
 lint: ## Formatting and clippy, warnings are errors
 	@scripts/install-deps build

@@ -52,7 +52,7 @@ pub struct EncoderConfig {
     /// Frames between refreshes of the signalled statistics; 0 = with every random access point only. Default: 0.
     pub stats_period: u32,
     /// Relative drift of a layer's statistics (of mean or standard deviation, in standard deviations) past
-    /// which they are refreshed at once; 0 = never. Default: 0.1.
+    /// which they are refreshed at once; 0 = never. Default: 0.05.
     pub stats_threshold: f32,
     /// What the decoder restores. Default: z-score.
     pub statistics: StatisticsMode,
@@ -81,7 +81,7 @@ impl Default for EncoderConfig {
             rate_control: RateControl::ConstantQp(32),
             key_int_max: 32,
             stats_period: 0,
-            stats_threshold: 0.1,
+            stats_threshold: 0.05,
             statistics: StatisticsMode::ZScore,
             transform: None,
             components: None,
