@@ -1,6 +1,7 @@
 //! The decoder: access unit → inner decoding → refinement → inverse reduction → refinement.
 
-use crate::bitstream::access_unit::{AccessUnit, NUMBERS};
+use crate::bitstream::FRAME_NUMBERS;
+use crate::bitstream::access_unit::AccessUnit;
 use crate::bitstream::picture::PictureParameters;
 use crate::bitstream::{Reduction, Sequence};
 use crate::encoder::{FrameKind, thread_pool};
@@ -138,7 +139,7 @@ impl Decoder {
         if let Some(payload) = unit.sequence {
             self.start(payload)?;
         } else {
-            let missing = before.map(|b| unit.number.wrapping_sub(b + 1) % NUMBERS);
+            let missing = before.map(|b| unit.number.wrapping_sub(b + 1) % FRAME_NUMBERS);
             if missing != Some(0) {
                 return Ok(Decoded::AwaitingRandomAccess { missing });
             }

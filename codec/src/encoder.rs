@@ -1,6 +1,7 @@
 //! The encoder: statistics → reduction → inner coding → access unit.
 
-use crate::bitstream::access_unit::{NUMBERS, frame_head};
+use crate::bitstream::FRAME_NUMBERS;
+use crate::bitstream::access_unit::frame_head;
 use crate::bitstream::picture::{Pair, PictureParameters};
 use crate::bitstream::stream::MARKER;
 use crate::bitstream::unit::{self, UnitHeader, UnitType};
@@ -505,7 +506,7 @@ impl Encoder {
     /// Writes the access unit; returns how many bytes of it are statistics values.
     fn write(&mut self, kind: FrameKind, qp: u8, refresh: bool, out: &mut Vec<u8>) -> Result<usize> {
         let random_access = kind == FrameKind::RandomAccess;
-        let (nibble, head) = frame_head((self.index % u64::from(NUMBERS)) as u32, qp);
+        let (nibble, head) = frame_head((self.index % u64::from(FRAME_NUMBERS)) as u32, qp);
         self.frame.clear();
         self.frame.push(head);
         let mut bits = Writer::new(&mut self.frame);

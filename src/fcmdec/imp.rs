@@ -2,11 +2,13 @@
 //!
 //! Locks as in `fcmenc`: the streaming thread takes the [`Stream`] out of its mutex while it works.
 
+use super::settings::{self, Settings};
+use super::stats::Stats;
 use crate::caps::{self, CodedCaps, Framerate, TensorFormat, TensorInfo};
 use crate::force_key_unit::{self, Request};
 use crate::tensor_io::{self, pool::TensorPool};
 use crate::{error, statistics_meta, transform_files};
-use fcm_codec::bitstream::stream::Inspector;
+use fcm_codec::bitstream::{FRAME_NUMBERS, stream::Inspector};
 use fcm_codec::{Decoded, Decoder, DecoderConfig, Error, ErrorKind, FrameKind, Layout, Limits};
 use gst::glib;
 use gst::prelude::*;
@@ -21,70 +23,8 @@ static CAT: LazyLock<gst::DebugCategory> =
 /// While frames are lost, the request for a random access point is repeated this often: the first may have been lost
 /// as well.
 const REPEAT_REQUEST: Duration = Duration::from_secs(1);
-/// Frame numbers count modulo this.
-const NUMBERS: u32 = 64;
 /// Least time between two warnings about lost frames.
 const WARNING_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What the user wishes; the defaults are the codec's and those of GStreamer's video decoders.
-#[derive(Debug, Clone)]
-struct Settings {
-    transform: Option<String>,
-    threads: u32,
-    max_errors: i32,
-    automatic_request_sync_points: bool,
-    min_force_key_unit_interval: gst::ClockTime,
-    qos: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            transform: None,
-            threads: DecoderConfig::default().threads as u32,
-            max_errors: -1,
-            automatic_request_sync_points: true,
-            min_force_key_unit_interval: gst::ClockTime::ZERO,
-            qos: true,
-        }
-    }
-}
-
-/// What the property `stats` counts since the element was started.
-#[derive(Debug, Clone, Default)]
-struct Stats {
-    frames: u64,
-    random_access_frames: u64,
-    refreshes: u64,
-    dropped: u64,
-    corrupt: u64,
-    missing: u64,
-    awaiting: u64,
-    sync_requests: u64,
-    bytes_in: u64,
-    bytes_out: u64,
-    decode_time: Duration,
-    last_qp: u32,
-}
-
-impl Stats {
-    fn structure(&self) -> gst::Structure {
-        gst::Structure::builder("application/x-fcmdec-stats")
-            .field("frames", self.frames)
-            .field("random-access-frames", self.random_access_frames)
-            .field("refreshes", self.refreshes)
-            .field("dropped", self.dropped)
-            .field("corrupt", self.corrupt)
-            .field("missing", self.missing)
-            .field("awaiting", self.awaiting)
-            .field("sync-requests", self.sync_requests)
-            .field("bytes-in", self.bytes_in)
-            .field("bytes-out", self.bytes_out)
-            .field("last-qp", self.last_qp)
-            .field("decode-time", self.decode_time.as_nanos() as u64)
-            .build()
-    }
-}
 
 /// What downstream said of its timing.
 #[derive(Debug, Clone, Copy)]
@@ -393,9 +333,9 @@ impl FcmDec {
         stream.errors_in_a_row = 0;
         // Units lost just before a random access point do no harm to the ones after, but are missing all the same. A number
         // of 0 may also be a new start of the encoder.
-        let expected = stream.last_number.replace(number).map(|last| (last + 1) % NUMBERS);
+        let expected = stream.last_number.replace(number).map(|last| (last + 1) % FRAME_NUMBERS);
         if let Some(expected) = expected.filter(|&e| kind == FrameKind::RandomAccess && e != number && number != 0) {
-            let missing = (number + NUMBERS - expected) % NUMBERS;
+            let missing = (number + FRAME_NUMBERS - expected) % FRAME_NUMBERS;
             gst::warning!(CAT, imp = self, "{missing} access units are missing before a random access point");
             self.state.lock().unwrap().stats.missing += u64::from(missing);
             stream.discont = true;
@@ -701,87 +641,17 @@ impl ObjectImpl for FcmDec {
     }
 
     fn properties() -> &'static [glib::ParamSpec] {
-        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
-            let default = Settings::default();
-            vec![
-                glib::ParamSpecString::builder("transform")
-                    .nick("Transform")
-                    .blurb("Paths of the calibrated transforms that streams may need, .fcmt, separated by commas")
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecUInt::builder("threads")
-                    .nick("Threads")
-                    .blurb("Worker threads, 1 to 64 (0 = one for each core)")
-                    .maximum(64)
-                    .default_value(default.threads)
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecInt::builder("max-errors")
-                    .nick("Max Errors")
-                    .blurb("Most access units in a row that may be damaged before the element gives up (-1 = never)")
-                    .minimum(-1)
-                    .default_value(default.max_errors)
-                    .mutable_playing()
-                    .build(),
-                glib::ParamSpecBoolean::builder("automatic-request-sync-points")
-                    .nick("Automatic Request Sync Points")
-                    .blurb("Ask upstream for a random access point when frames are lost, again every second while they are")
-                    .default_value(default.automatic_request_sync_points)
-                    .mutable_playing()
-                    .build(),
-                glib::ParamSpecUInt64::builder("min-force-key-unit-interval")
-                    .nick("Minimum Force Key Unit Interval")
-                    .blurb("Least time in nanoseconds between two requests for a random access point (0 = every loss asks)")
-                    .default_value(default.min_force_key_unit_interval.nseconds())
-                    .mutable_playing()
-                    .build(),
-                glib::ParamSpecBoolean::builder("qos")
-                    .nick("Quality of Service")
-                    .blurb("Do not send frames that downstream reports as late; they are decoded all the same")
-                    .default_value(default.qos)
-                    .mutable_playing()
-                    .build(),
-                glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
-                    .nick("Stats")
-                    .blurb("Counts since the element was started: frames, dropped, corrupt, missing, awaiting, bytes, decode-time in nanoseconds")
-                    .read_only()
-                    .build(),
-            ]
-        });
-        &PROPERTIES
+        settings::properties()
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        const TYPE: &str = "GObject checks the type of a property";
-        let mut settings = self.settings.lock().unwrap();
-        match pspec.name() {
-            "transform" => settings.transform = value.get().expect(TYPE),
-            "threads" => settings.threads = value.get().expect(TYPE),
-            "max-errors" => settings.max_errors = value.get().expect(TYPE),
-            "automatic-request-sync-points" => settings.automatic_request_sync_points = value.get().expect(TYPE),
-            "min-force-key-unit-interval" => {
-                let interval = value.get::<u64>().expect(TYPE);
-                settings.min_force_key_unit_interval =
-                    gst::ClockTime::try_from(interval).unwrap_or(gst::ClockTime::MAX);
-            }
-            "qos" => settings.qos = value.get().expect(TYPE),
-            name => unreachable!("property {name} is not writable"),
-        }
+        self.settings.lock().unwrap().set(pspec.name(), value);
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        if pspec.name() == "stats" {
-            return self.state.lock().unwrap().stats.structure().to_value();
-        }
-        let settings = self.settings.lock().unwrap();
         match pspec.name() {
-            "transform" => settings.transform.to_value(),
-            "threads" => settings.threads.to_value(),
-            "max-errors" => settings.max_errors.to_value(),
-            "automatic-request-sync-points" => settings.automatic_request_sync_points.to_value(),
-            "min-force-key-unit-interval" => settings.min_force_key_unit_interval.nseconds().to_value(),
-            "qos" => settings.qos.to_value(),
-            name => unreachable!("there is no property {name}"),
+            "stats" => self.state.lock().unwrap().stats.structure().to_value(),
+            name => self.settings.lock().unwrap().get(name),
         }
     }
 }

@@ -3,8 +3,9 @@
 //! The streaming thread takes the [`Stream`] out of its mutex while it works and puts it back before it pushes, so no
 //! lock is held across a call out; what other threads read or ask for is in [`State`].
 
-use super::StatisticsMode;
-use crate::caps::{self, CodedCaps, RawCaps, TensorFormat, TensorLayout};
+use super::settings::{self, Settings};
+use super::stats::Stats;
+use crate::caps::{self, CodedCaps, RawCaps, TensorFormat};
 use crate::force_key_unit::{self, Request};
 use crate::tensor_io::{self, MappedFrame};
 use crate::{error, statistics_meta, transform_files};
@@ -14,92 +15,11 @@ use fcm_codec::{StreamFormat, Transform};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
-use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 static CAT: LazyLock<gst::DebugCategory> =
     LazyLock::new(|| gst::DebugCategory::new("fcmenc", gst::DebugColorFlags::empty(), Some("Feature tensor encoder")));
-
-/// What the user wishes; the defaults are the codec's.
-#[derive(Debug, Clone)]
-struct Settings {
-    qp: u32,
-    bitrate: u32,
-    key_int_max: u32,
-    stats_period: u32,
-    stats_threshold: f32,
-    statistics: StatisticsMode,
-    transform: Option<PathBuf>,
-    components: u32,
-    threads: u32,
-    layout: TensorLayout,
-    tensor_names: Option<String>,
-    min_force_key_unit_interval: gst::ClockTime,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        let codec = EncoderConfig::default();
-        Self {
-            qp: match codec.rate_control {
-                RateControl::ConstantQp(qp) => qp.into(),
-                RateControl::Bitrate { .. } => unreachable!("the codec's default is a constant qp"),
-            },
-            bitrate: 0,
-            key_int_max: codec.key_int_max,
-            stats_period: codec.stats_period,
-            stats_threshold: codec.stats_threshold,
-            statistics: codec.statistics.into(),
-            transform: None,
-            components: 0,
-            threads: codec.threads as u32,
-            layout: TensorLayout::default(),
-            tensor_names: None,
-            min_force_key_unit_interval: gst::ClockTime::ZERO,
-        }
-    }
-}
-
-/// What the property `stats` counts since the element was started.
-#[derive(Debug, Clone, Default)]
-struct Stats {
-    frames: u64,
-    random_access_frames: u64,
-    refreshes: u64,
-    forced_key_units: u64,
-    bytes_in: u64,
-    bytes_out: u64,
-    header_bytes: u64,
-    statistics_bytes: u64,
-    media_time: gst::ClockTime,
-    encode_time: Duration,
-    last_qp: u32,
-}
-
-impl Stats {
-    /// Average bit rate in bit/s; 0 while no duration is known.
-    fn bitrate(&self) -> u64 {
-        let bits = u128::from(self.bytes_out) * 8 * 1_000_000_000;
-        bits.checked_div(u128::from(self.media_time.nseconds())).map_or(0, |rate| rate as u64)
-    }
-
-    fn structure(&self) -> gst::Structure {
-        gst::Structure::builder("application/x-fcmenc-stats")
-            .field("frames", self.frames)
-            .field("random-access-frames", self.random_access_frames)
-            .field("refreshes", self.refreshes)
-            .field("forced-key-units", self.forced_key_units)
-            .field("bytes-in", self.bytes_in)
-            .field("bytes-out", self.bytes_out)
-            .field("header-bytes", self.header_bytes)
-            .field("statistics-bytes", self.statistics_bytes)
-            .field("bitrate", self.bitrate())
-            .field("last-qp", self.last_qp)
-            .field("encode-time", self.encode_time.as_nanos() as u64)
-            .build()
-    }
-}
 
 /// What threads other than the streaming thread read or write.
 #[derive(Debug, Default)]
@@ -683,138 +603,17 @@ impl ObjectImpl for FcmEnc {
     }
 
     fn properties() -> &'static [glib::ParamSpec] {
-        static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
-            let default = Settings::default();
-            vec![
-                glib::ParamSpecUInt::builder("qp")
-                    .nick("Quantiser")
-                    .blurb("Quantiser parameter when bitrate is 0: 0 (near lossless) to 63 (unusable); the step doubles every 6")
-                    .maximum(63)
-                    .default_value(default.qp)
-                    .mutable_playing()
-                    .build(),
-                glib::ParamSpecUInt::builder("bitrate")
-                    .nick("Bit Rate")
-                    .blurb("Average bit rate to hold in kbit/s, needs a frame rate in the caps (0 = constant qp)")
-                    .maximum(10_000_000)
-                    .default_value(default.bitrate)
-                    .mutable_playing()
-                    .build(),
-                glib::ParamSpecUInt::builder("key-int-max")
-                    .nick("Key Interval")
-                    .blurb("Most frames from one random access point to the next (0 = only the first frame is one)")
-                    .default_value(default.key_int_max)
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecUInt::builder("stats-period")
-                    .nick("Statistics Period")
-                    .blurb("Frames between refreshes of the signalled statistics (0 = at random access points only)")
-                    .default_value(default.stats_period)
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecFloat::builder("stats-threshold")
-                    .nick("Statistics Threshold")
-                    .blurb("Drift of mean or standard deviation, in standard deviations, that refreshes the statistics at once (0 = never)")
-                    .minimum(0.0)
-                    .maximum(1000.0)
-                    .default_value(default.stats_threshold)
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecEnum::builder_with_default("statistics", default.statistics)
-                    .nick("Statistics")
-                    .blurb("Statistics that travel with the features and that the decoder restores")
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecString::builder("transform")
-                    .nick("Transform")
-                    .blurb("Path of a calibrated transform, .fcmt (none = block DCT, which needs no calibration)")
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecUInt::builder("components")
-                    .nick("Components")
-                    .blurb("Strongest components of the transform that are coded (0 = all)")
-                    .default_value(default.components)
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecUInt::builder("threads")
-                    .nick("Threads")
-                    .blurb("Worker threads, 1 to 64 (0 = one for each core)")
-                    .maximum(64)
-                    .default_value(default.threads)
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecEnum::builder_with_default("layout", default.layout)
-                    .nick("Layout")
-                    .blurb("Which dimension of the tensors is the channel; raw caps do not say it")
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecString::builder("tensor-names")
-                    .nick("Tensor Names")
-                    .blurb("Names of the layers in order, separated by commas; raw caps have none")
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecUInt64::builder("min-force-key-unit-interval")
-                    .nick("Minimum Forced Key Unit Interval")
-                    .blurb("Least running time in nanoseconds from a random access point to a requested one (0 = requests are answered at once)")
-                    .default_value(default.min_force_key_unit_interval.nseconds())
-                    .mutable_playing()
-                    .build(),
-                glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
-                    .nick("Stats")
-                    .blurb("Counts since the element was started: frames, bytes, average bitrate in bit/s, encode-time in nanoseconds")
-                    .read_only()
-                    .build(),
-            ]
-        });
-        &PROPERTIES
+        settings::properties()
     }
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
-        const TYPE: &str = "GObject checks the type of a property";
-        let mut settings = self.settings.lock().unwrap();
-        match pspec.name() {
-            "qp" => settings.qp = value.get().expect(TYPE),
-            "bitrate" => settings.bitrate = value.get().expect(TYPE),
-            "key-int-max" => settings.key_int_max = value.get().expect(TYPE),
-            "stats-period" => settings.stats_period = value.get().expect(TYPE),
-            "stats-threshold" => settings.stats_threshold = value.get().expect(TYPE),
-            "statistics" => settings.statistics = value.get().expect(TYPE),
-            "transform" => {
-                let path = value.get::<Option<String>>().expect(TYPE);
-                settings.transform = path.filter(|path| !path.is_empty()).map(PathBuf::from);
-            }
-            "components" => settings.components = value.get().expect(TYPE),
-            "threads" => settings.threads = value.get().expect(TYPE),
-            "layout" => settings.layout = value.get().expect(TYPE),
-            "tensor-names" => settings.tensor_names = value.get().expect(TYPE),
-            "min-force-key-unit-interval" => {
-                let interval = value.get::<u64>().expect(TYPE);
-                settings.min_force_key_unit_interval =
-                    gst::ClockTime::try_from(interval).unwrap_or(gst::ClockTime::MAX);
-            }
-            name => unreachable!("property {name} is not writable"),
-        }
+        self.settings.lock().unwrap().set(pspec.name(), value);
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        if pspec.name() == "stats" {
-            return self.state.lock().unwrap().stats.structure().to_value();
-        }
-        let settings = self.settings.lock().unwrap();
         match pspec.name() {
-            "qp" => settings.qp.to_value(),
-            "bitrate" => settings.bitrate.to_value(),
-            "key-int-max" => settings.key_int_max.to_value(),
-            "stats-period" => settings.stats_period.to_value(),
-            "stats-threshold" => settings.stats_threshold.to_value(),
-            "statistics" => settings.statistics.to_value(),
-            "transform" => settings.transform.as_ref().map(|path| path.to_string_lossy().into_owned()).to_value(),
-            "components" => settings.components.to_value(),
-            "threads" => settings.threads.to_value(),
-            "layout" => settings.layout.to_value(),
-            "tensor-names" => settings.tensor_names.to_value(),
-            "min-force-key-unit-interval" => settings.min_force_key_unit_interval.nseconds().to_value(),
-            name => unreachable!("there is no property {name}"),
+            "stats" => self.state.lock().unwrap().stats.structure().to_value(),
+            name => self.settings.lock().unwrap().get(name),
         }
     }
 }

@@ -27,6 +27,8 @@ use gst::glib;
 use gst::prelude::*;
 
 mod imp;
+mod settings;
+mod stats;
 
 glib::wrapper! {
     /// The element `fcmenc`.

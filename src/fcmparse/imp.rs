@@ -4,8 +4,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
-use fcm_codec::bitstream::Reduction;
 use fcm_codec::bitstream::stream::{self, Inspector, MARKER, Scan};
+use fcm_codec::bitstream::{FRAME_NUMBERS, Reduction};
 use fcm_codec::{FrameKind, Limits, Sequence, StreamFormat};
 use gst::glib;
 use gst::prelude::*;
@@ -19,8 +19,6 @@ use crate::caps::{self, CodedCaps, RawCaps, TensorFormat};
 static CAT: LazyLock<gst::DebugCategory> =
     LazyLock::new(|| gst::DebugCategory::new("fcmparse", gst::DebugColorFlags::empty(), Some("Feature stream parser")));
 
-/// Frame numbers of the bitstream count modulo this.
-const NUMBERS: u32 = 64;
 /// Bytes after which the parser looks again at an access unit that goes on, if its length says more; then at every
 /// doubling.
 const LOOK_AGAIN: usize = 4096;
@@ -150,13 +148,13 @@ impl State {
                 return self.lost(unit.len(), Some(err));
             }
             if self.announced.as_ref().map(|(sequence, _)| sequence) != self.inspector.sequence() {
-                self.header = Some(parameter_sets(unit, &self.limits).to_vec());
+                self.header = stream::sequence_header(unit, &self.limits).ok().flatten().map(<[u8]>::to_vec);
             }
         }
         // A random access unit right behind another unit may as well begin another stream, with numbers of its own.
         let counts_on = self.dropped > 0 || kind == FrameKind::Predicted;
         let missing = match self.last_number {
-            Some(last) if counts_on => (number + 2 * NUMBERS - last - 1) % NUMBERS,
+            Some(last) if counts_on => (number + 2 * FRAME_NUMBERS - last - 1) % FRAME_NUMBERS,
             _ => 0,
         };
         let after_loss = std::mem::take(&mut self.dropped) > 0 || missing > 0;
@@ -218,18 +216,6 @@ impl State {
             })),
         }
     }
-}
-
-/// The sequence parameter set that a random access unit begins with: its shortest prefix that can be read as one.
-fn parameter_sets<'a>(unit: &'a [u8], limits: &Limits) -> &'a [u8] {
-    let unit = unit.strip_prefix(&MARKER).unwrap_or(unit);
-    let complete = |len: usize| Inspector::new(limits.clone()).read_header(&unit[..len]).is_ok();
-    let (mut short, mut enough) = (0, unit.len());
-    while enough - short > 1 {
-        let middle = short + (enough - short) / 2;
-        if complete(middle) { enough = middle } else { short = middle }
-    }
-    &unit[..enough]
 }
 
 /// What lies at the start of the bytes at hand.

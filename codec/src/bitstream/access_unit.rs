@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::limits::{self, Limits};
 
 /// Frame numbers count modulo this.
-pub const NUMBERS: u32 = 64;
+pub const FRAME_NUMBERS: u32 = 64;
 
 /// The units of one access unit; every check has passed, parameter sets are not read yet.
 #[derive(Debug, Clone, Copy)]
@@ -18,7 +18,7 @@ pub struct AccessUnit<'a> {
     pub picture: Option<(&'a [u8], bool)>,
     /// Random access or predicted.
     pub kind: FrameKind,
-    /// Frame number, modulo [`NUMBERS`].
+    /// Frame number, modulo [`FRAME_NUMBERS`].
     pub number: u32,
     /// Quantiser parameter.
     pub qp: u8,

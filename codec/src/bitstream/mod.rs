@@ -7,6 +7,7 @@ mod sequence;
 pub mod stream;
 pub(crate) mod unit;
 
+pub use access_unit::FRAME_NUMBERS;
 pub use sequence::{InnerCodec, Reduction, Sequence, VERSION};
 
 /// How access units are delimited.

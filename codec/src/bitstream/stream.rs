@@ -128,6 +128,17 @@ pub fn convert(access_unit: &[u8], to: StreamFormat, limits: &Limits, out: &mut 
     Ok(())
 }
 
+/// The sequence parameter set of a random access unit, whole, without a marker: the `codec_data` of a packetized stream. `None` for a
+/// predicted frame.
+///
+/// # Errors
+/// As [`Inspector::inspect`] for damaged units.
+pub fn sequence_header<'a>(access_unit: &'a [u8], limits: &Limits) -> Result<Option<&'a [u8]>> {
+    let unmarked = access_unit.strip_prefix(&MARKER).unwrap_or(access_unit);
+    let unit = Unit::read(unmarked, limits)?;
+    Ok((unit.header.unit_type == UnitType::Sequence).then(|| &unmarked[..unit.len]))
+}
+
 /// What an access unit says of itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AccessUnitInfo {

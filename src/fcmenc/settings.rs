@@ -1,0 +1,184 @@
+//! Settings of `fcmenc`: the properties, their defaults and ranges.
+
+use super::StatisticsMode;
+use crate::caps::TensorLayout;
+use fcm_codec::{EncoderConfig, RateControl};
+use gst::glib;
+use gst::prelude::*;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+/// What the user wishes; the defaults are the codec's.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub qp: u32,
+    pub bitrate: u32,
+    pub key_int_max: u32,
+    pub stats_period: u32,
+    pub stats_threshold: f32,
+    pub statistics: StatisticsMode,
+    pub transform: Option<PathBuf>,
+    pub components: u32,
+    pub threads: u32,
+    pub layout: TensorLayout,
+    pub tensor_names: Option<String>,
+    pub min_force_key_unit_interval: gst::ClockTime,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let codec = EncoderConfig::default();
+        Self {
+            qp: match codec.rate_control {
+                RateControl::ConstantQp(qp) => qp.into(),
+                RateControl::Bitrate { .. } => unreachable!("the codec's default is a constant qp"),
+            },
+            bitrate: 0,
+            key_int_max: codec.key_int_max,
+            stats_period: codec.stats_period,
+            stats_threshold: codec.stats_threshold,
+            statistics: codec.statistics.into(),
+            transform: None,
+            components: 0,
+            threads: codec.threads as u32,
+            layout: TensorLayout::default(),
+            tensor_names: None,
+            min_force_key_unit_interval: gst::ClockTime::ZERO,
+        }
+    }
+}
+
+impl Settings {
+    /// Takes the new value of property `name`.
+    pub fn set(&mut self, name: &str, value: &glib::Value) {
+        const TYPE: &str = "GObject checks the type of a property";
+        match name {
+            "qp" => self.qp = value.get().expect(TYPE),
+            "bitrate" => self.bitrate = value.get().expect(TYPE),
+            "key-int-max" => self.key_int_max = value.get().expect(TYPE),
+            "stats-period" => self.stats_period = value.get().expect(TYPE),
+            "stats-threshold" => self.stats_threshold = value.get().expect(TYPE),
+            "statistics" => self.statistics = value.get().expect(TYPE),
+            "transform" => {
+                let path = value.get::<Option<String>>().expect(TYPE);
+                self.transform = path.filter(|path| !path.is_empty()).map(PathBuf::from);
+            }
+            "components" => self.components = value.get().expect(TYPE),
+            "threads" => self.threads = value.get().expect(TYPE),
+            "layout" => self.layout = value.get().expect(TYPE),
+            "tensor-names" => self.tensor_names = value.get().expect(TYPE),
+            "min-force-key-unit-interval" => {
+                let interval = value.get::<u64>().expect(TYPE);
+                self.min_force_key_unit_interval = gst::ClockTime::try_from(interval).unwrap_or(gst::ClockTime::MAX);
+            }
+            name => unreachable!("property {name} is not writable"),
+        }
+    }
+
+    /// Value of property `name`.
+    pub fn get(&self, name: &str) -> glib::Value {
+        match name {
+            "qp" => self.qp.to_value(),
+            "bitrate" => self.bitrate.to_value(),
+            "key-int-max" => self.key_int_max.to_value(),
+            "stats-period" => self.stats_period.to_value(),
+            "stats-threshold" => self.stats_threshold.to_value(),
+            "statistics" => self.statistics.to_value(),
+            "transform" => self.transform.as_ref().map(|path| path.to_string_lossy().into_owned()).to_value(),
+            "components" => self.components.to_value(),
+            "threads" => self.threads.to_value(),
+            "layout" => self.layout.to_value(),
+            "tensor-names" => self.tensor_names.to_value(),
+            "min-force-key-unit-interval" => self.min_force_key_unit_interval.nseconds().to_value(),
+            name => unreachable!("there is no property {name}"),
+        }
+    }
+}
+
+/// All properties of the element.
+pub(super) fn properties() -> &'static [glib::ParamSpec] {
+    static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
+        let default = Settings::default();
+        vec![
+            glib::ParamSpecUInt::builder("qp")
+                .nick("Quantiser")
+                .blurb("Quantiser parameter when bitrate is 0: 0 (near lossless) to 63 (unusable); the step doubles every 6")
+                .maximum(63)
+                .default_value(default.qp)
+                .mutable_playing()
+                .build(),
+            glib::ParamSpecUInt::builder("bitrate")
+                .nick("Bit Rate")
+                .blurb("Average bit rate to hold in kbit/s, needs a frame rate in the caps (0 = constant qp)")
+                .maximum(10_000_000)
+                .default_value(default.bitrate)
+                .mutable_playing()
+                .build(),
+            glib::ParamSpecUInt::builder("key-int-max")
+                .nick("Key Interval")
+                .blurb("Most frames from one random access point to the next (0 = only the first frame is one)")
+                .default_value(default.key_int_max)
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecUInt::builder("stats-period")
+                .nick("Statistics Period")
+                .blurb("Frames between refreshes of the signalled statistics (0 = at random access points only)")
+                .default_value(default.stats_period)
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecFloat::builder("stats-threshold")
+                .nick("Statistics Threshold")
+                .blurb("Drift of mean or standard deviation, in standard deviations, that refreshes the statistics at once (0 = never)")
+                .minimum(0.0)
+                .maximum(1000.0)
+                .default_value(default.stats_threshold)
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecEnum::builder_with_default("statistics", default.statistics)
+                .nick("Statistics")
+                .blurb("Statistics that travel with the features and that the decoder restores")
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecString::builder("transform")
+                .nick("Transform")
+                .blurb("Path of a calibrated transform, .fcmt (none = block DCT, which needs no calibration)")
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecUInt::builder("components")
+                .nick("Components")
+                .blurb("Strongest components of the transform that are coded (0 = all)")
+                .default_value(default.components)
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecUInt::builder("threads")
+                .nick("Threads")
+                .blurb("Worker threads, 1 to 64 (0 = one for each core)")
+                .maximum(64)
+                .default_value(default.threads)
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecEnum::builder_with_default("layout", default.layout)
+                .nick("Layout")
+                .blurb("Which dimension of the tensors is the channel; raw caps do not say it")
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecString::builder("tensor-names")
+                .nick("Tensor Names")
+                .blurb("Names of the layers in order, separated by commas; raw caps have none")
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecUInt64::builder("min-force-key-unit-interval")
+                .nick("Minimum Forced Key Unit Interval")
+                .blurb("Least running time in nanoseconds from a random access point to a requested one (0 = requests are answered at once)")
+                .default_value(default.min_force_key_unit_interval.nseconds())
+                .mutable_playing()
+                .build(),
+            glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
+                .nick("Stats")
+                .blurb("Counts since the element was started: frames, bytes, average bitrate in bit/s, encode-time in nanoseconds")
+                .read_only()
+                .build(),
+        ]
+    });
+    &PROPERTIES
+}
