@@ -7,6 +7,7 @@
 #![allow(unused_doc_comments)]
 
 pub mod caps;
+mod coding_element;
 mod error;
 pub mod fcmdec;
 pub mod fcmenc;

@@ -5,6 +5,7 @@
 use super::settings::{self, Settings};
 use super::stats::Stats;
 use crate::caps::{self, CodedCaps, Framerate, TensorFormat, TensorInfo};
+use crate::coding_element::{self, CodingElement};
 use crate::force_key_unit::{self, Request};
 use crate::tensor_io::{self, pool::TensorPool};
 use crate::{error, statistics_meta, transform_files};
@@ -455,21 +456,6 @@ impl FcmDec {
         }
     }
 
-    fn chain(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
-        if buffer.size() == 0 && buffer.flags().contains(gst::BufferFlags::GAP) {
-            // An empty buffer that stands for "nothing at this time" is what a gap event says.
-            if let Some(pts) = buffer.pts() {
-                self.forward(gst::event::Gap::builder(pts).duration(buffer.duration()).build());
-            }
-            return Ok(gst::FlowSuccess::Ok);
-        }
-        match self.with_stream(|stream| self.decode(stream, &buffer)) {
-            Some(Ok(out)) => self.push(out),
-            Some(Err(failure)) => Err(self.fail(failure)),
-            None => Err(gst::FlowError::Flushing),
-        }
-    }
-
     /// Passes an event on, or keeps it until the raw caps are known, which must go first.
     fn forward(&self, event: gst::Event) -> bool {
         // A gap is no sticky event, but it needs the segment that waits before it.
@@ -484,6 +470,42 @@ impl FcmDec {
                 wait
             }) == Some(true);
         kept || self.srcpad.push_event(event)
+    }
+
+    /// Raw caps that could be sent now.
+    fn offer(&self, filter: Option<&gst::CapsRef>) -> gst::Caps {
+        let offer = self.state.lock().unwrap().offer.clone();
+        let caps = match &offer {
+            Some((tensors, framerate)) => caps::raw_offer(tensors, *framerate),
+            None => caps::raw_template(),
+        };
+        let Some(filter) = filter else { return caps };
+        let common = caps::filter_offer(&caps, filter);
+        match offer {
+            // The filter may spell the same dimensions in yet another way.
+            Some((tensors, framerate)) if common.is_empty() => {
+                caps::fixate_raw(&tensors, framerate, TensorFormat::Static, None, filter)
+                    .map_or(common, |(caps, _)| caps)
+            }
+            _ => common,
+        }
+    }
+}
+
+impl CodingElement for FcmDec {
+    fn chain(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+        if buffer.size() == 0 && buffer.flags().contains(gst::BufferFlags::GAP) {
+            // An empty buffer that stands for "nothing at this time" is what a gap event says.
+            if let Some(pts) = buffer.pts() {
+                self.forward(gst::event::Gap::builder(pts).duration(buffer.duration()).build());
+            }
+            return Ok(gst::FlowSuccess::Ok);
+        }
+        match self.with_stream(|stream| self.decode(stream, &buffer)) {
+            Some(Ok(out)) => self.push(out),
+            Some(Err(failure)) => Err(self.fail(failure)),
+            None => Err(gst::FlowError::Flushing),
+        }
     }
 
     fn sink_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
@@ -564,25 +586,6 @@ impl FcmDec {
         }
     }
 
-    /// Raw caps that could be sent now.
-    fn offer(&self, filter: Option<&gst::CapsRef>) -> gst::Caps {
-        let offer = self.state.lock().unwrap().offer.clone();
-        let caps = match &offer {
-            Some((tensors, framerate)) => caps::raw_offer(tensors, *framerate),
-            None => caps::raw_template(),
-        };
-        let Some(filter) = filter else { return caps };
-        let common = caps::filter_offer(&caps, filter);
-        match offer {
-            // The filter may spell the same dimensions in yet another way.
-            Some((tensors, framerate)) if common.is_empty() => {
-                caps::fixate_raw(&tensors, framerate, TensorFormat::Static, None, filter)
-                    .map_or(common, |(caps, _)| caps)
-            }
-            _ => common,
-        }
-    }
-
     fn query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
         use gst::QueryViewMut;
         match query.view_mut() {
@@ -607,27 +610,8 @@ impl ObjectSubclass for FcmDec {
     type Type = super::FcmDec;
     type ParentType = gst::Element;
 
-    fn with_class(klass: &Self::Class) -> Self {
-        let template = |name: &str| klass.pad_template(name).expect("the pad templates are registered below");
-        let sinkpad = gst::Pad::builder_from_template(&template("sink"))
-            .chain_function(|_, parent, buffer| {
-                Self::catch_panic_pad_function(parent, || Err(gst::FlowError::Error), |this| this.chain(buffer))
-            })
-            .event_function(|pad, parent, event| {
-                Self::catch_panic_pad_function(parent, || false, |this| this.sink_event(pad, event))
-            })
-            .query_function(|pad, parent, query| {
-                Self::catch_panic_pad_function(parent, || false, |this| this.query(pad, query))
-            })
-            .build();
-        let srcpad = gst::Pad::builder_from_template(&template("src"))
-            .event_function(|pad, parent, event| {
-                Self::catch_panic_pad_function(parent, || false, |this| this.src_event(pad, event))
-            })
-            .query_function(|pad, parent, query| {
-                Self::catch_panic_pad_function(parent, || false, |this| this.query(pad, query))
-            })
-            .build();
+    fn new() -> Self {
+        let (sinkpad, srcpad) = coding_element::pads::<Self>(gst::PadFlags::empty());
         Self { sinkpad, srcpad, settings: Mutex::default(), state: Mutex::default(), stream: Mutex::default() }
     }
 }
@@ -672,15 +656,8 @@ impl ElementImpl for FcmDec {
     }
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
-        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
-            let pad = |name, direction, caps| {
-                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).expect("the caps are legal")
-            };
-            vec![
-                pad("sink", gst::PadDirection::Sink, caps::coded_template()),
-                pad("src", gst::PadDirection::Src, caps::raw_template()),
-            ]
-        });
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> =
+            LazyLock::new(|| coding_element::templates(caps::coded_template(), caps::raw_template()));
         &TEMPLATES
     }
 

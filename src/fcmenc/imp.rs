@@ -6,6 +6,7 @@
 use super::settings::{self, Settings};
 use super::stats::Stats;
 use crate::caps::{self, CodedCaps, RawCaps, TensorFormat};
+use crate::coding_element::{self, CodingElement};
 use crate::force_key_unit::{self, Request};
 use crate::tensor_io::{self, MappedFrame};
 use crate::{error, statistics_meta, transform_files};
@@ -398,6 +399,43 @@ impl FcmEnc {
         result
     }
 
+    fn refuse(&self) {
+        let allowed = self.srcpad.allowed_caps();
+        gst::element_imp_error!(
+            self,
+            gst::CoreError::Negotiation,
+            ("downstream takes no {} with alignment=au", caps::CODED),
+            ["downstream takes {allowed:?}"]
+        );
+    }
+
+    /// Passes an event on, or keeps it until the coded caps are known, which must go first.
+    fn forward(&self, event: gst::Event) -> bool {
+        // A gap is no sticky event, but it needs the segment that waits before it.
+        let waits = event.is_sticky() || event.type_() == gst::EventType::Gap;
+        let keep = event.is_serialized() && waits && event.type_() != gst::EventType::StreamStart;
+        let kept = keep
+            && self.with_stream(|stream| {
+                let wait = stream.coded_caps.is_none();
+                if wait {
+                    stream.waiting.push(event.clone());
+                }
+                wait
+            }) == Some(true);
+        kept || self.srcpad.push_event(event)
+    }
+
+    /// The next frame starts a new stream.
+    fn restart(stream: &mut Stream) {
+        if let Some(encoder) = &mut stream.encoder {
+            encoder.reset();
+        }
+        stream.discont = true;
+        stream.last_key_unit = None;
+    }
+}
+
+impl CodingElement for FcmEnc {
     fn chain(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
         if buffer.size() == 0 && buffer.flags().contains(gst::BufferFlags::GAP) {
             // An empty buffer that stands for "nothing at this time" is what a gap event says.
@@ -429,32 +467,6 @@ impl FcmEnc {
             }
             None => Err(gst::FlowError::Flushing),
         }
-    }
-
-    fn refuse(&self) {
-        let allowed = self.srcpad.allowed_caps();
-        gst::element_imp_error!(
-            self,
-            gst::CoreError::Negotiation,
-            ("downstream takes no {} with alignment=au", caps::CODED),
-            ["downstream takes {allowed:?}"]
-        );
-    }
-
-    /// Passes an event on, or keeps it until the coded caps are known, which must go first.
-    fn forward(&self, event: gst::Event) -> bool {
-        // A gap is no sticky event, but it needs the segment that waits before it.
-        let waits = event.is_sticky() || event.type_() == gst::EventType::Gap;
-        let keep = event.is_serialized() && waits && event.type_() != gst::EventType::StreamStart;
-        let kept = keep
-            && self.with_stream(|stream| {
-                let wait = stream.coded_caps.is_none();
-                if wait {
-                    stream.waiting.push(event.clone());
-                }
-                wait
-            }) == Some(true);
-        kept || self.srcpad.push_event(event)
     }
 
     fn sink_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
@@ -526,15 +538,6 @@ impl FcmEnc {
         }
     }
 
-    /// The next frame starts a new stream.
-    fn restart(stream: &mut Stream) {
-        if let Some(encoder) = &mut stream.encoder {
-            encoder.reset();
-        }
-        stream.discont = true;
-        stream.last_key_unit = None;
-    }
-
     fn src_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
         gst::log!(CAT, obj = pad, "{event:?}");
         if let Some(request) = force_key_unit::parse(&event) {
@@ -567,29 +570,9 @@ impl ObjectSubclass for FcmEnc {
     type Type = super::FcmEnc;
     type ParentType = gst::Element;
 
-    fn with_class(klass: &Self::Class) -> Self {
-        let template = |name: &str| klass.pad_template(name).expect("the pad templates are registered below");
-        let sinkpad = gst::Pad::builder_from_template(&template("sink"))
-            .chain_function(|_, parent, buffer| {
-                Self::catch_panic_pad_function(parent, || Err(gst::FlowError::Error), |this| this.chain(buffer))
-            })
-            .event_function(|pad, parent, event| {
-                Self::catch_panic_pad_function(parent, || false, |this| this.sink_event(pad, event))
-            })
-            .query_function(|pad, parent, query| {
-                Self::catch_panic_pad_function(parent, || false, |this| this.query(pad, query))
-            })
-            // Raw caps may lack fields of the template, such as the format.
-            .flags(gst::PadFlags::ACCEPT_INTERSECT)
-            .build();
-        let srcpad = gst::Pad::builder_from_template(&template("src"))
-            .event_function(|pad, parent, event| {
-                Self::catch_panic_pad_function(parent, || false, |this| this.src_event(pad, event))
-            })
-            .query_function(|pad, parent, query| {
-                Self::catch_panic_pad_function(parent, || false, |this| this.query(pad, query))
-            })
-            .build();
+    fn new() -> Self {
+        // Raw caps may lack fields of the template, such as the format.
+        let (sinkpad, srcpad) = coding_element::pads::<Self>(gst::PadFlags::ACCEPT_INTERSECT);
         Self { sinkpad, srcpad, settings: Mutex::default(), state: Mutex::default(), stream: Mutex::default() }
     }
 }
@@ -634,15 +617,8 @@ impl ElementImpl for FcmEnc {
     }
 
     fn pad_templates() -> &'static [gst::PadTemplate] {
-        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
-            let pad = |name, direction, caps| {
-                gst::PadTemplate::new(name, direction, gst::PadPresence::Always, &caps).expect("the caps are legal")
-            };
-            vec![
-                pad("sink", gst::PadDirection::Sink, caps::raw_template()),
-                pad("src", gst::PadDirection::Src, caps::coded_template()),
-            ]
-        });
+        static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> =
+            LazyLock::new(|| coding_element::templates(caps::raw_template(), caps::coded_template()));
         &TEMPLATES
     }
 
