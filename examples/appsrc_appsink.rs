@@ -5,6 +5,7 @@
 
 use anyhow::{Context, Result, anyhow};
 use gst::prelude::*;
+use ndarray::{Array3, ArrayView3};
 
 // One feature map of 32 channels of 12 rows × 16 columns. Dimensions in caps are innermost first: W:H:C:1.
 const CHANNELS: usize = 32;
@@ -13,22 +14,23 @@ const COLUMNS: usize = 16;
 const FRAMES: u64 = 50;
 const FRAME_TIME: gst::ClockTime = gst::ClockTime::from_mseconds(40);
 
-/// What the first part of a network would give for frame `t`.
-fn features(t: u64) -> Vec<f32> {
-    let value = |n: usize| {
-        let (channel, y, x) = (n / (ROWS * COLUMNS), n / COLUMNS % ROWS, n % COLUMNS);
+/// What the first part of a network would give for frame `t`: an array of [channels, rows, columns].
+fn features(t: u64) -> Array3<f32> {
+    Array3::from_shape_fn((CHANNELS, ROWS, COLUMNS), |(channel, y, x)| {
         let phase = 0.1 * t as f32 + channel as f32;
         (0.5 * x as f32 + phase).sin() * (0.4 * y as f32 - phase).cos() + 0.2
-    };
-    (0..CHANNELS * ROWS * COLUMNS).map(value).collect()
+    })
 }
 
-fn to_bytes(values: &[f32]) -> Vec<u8> {
-    values.iter().flat_map(|v| v.to_ne_bytes()).collect()
-}
-
-fn from_bytes(bytes: &[u8]) -> Vec<f32> {
-    bytes.chunks_exact(4).map(|b| f32::from_ne_bytes([b[0], b[1], b[2], b[3]])).collect()
+/// A buffer with the values of `array`; its memory is the array's own.
+fn to_buffer(array: Array3<f32>) -> gst::Buffer {
+    struct Values(Vec<f32>);
+    impl AsRef<[u8]> for Values {
+        fn as_ref(&self) -> &[u8] {
+            bytemuck::cast_slice(&self.0)
+        }
+    }
+    gst::Buffer::from_slice(Values(array.into_raw_vec_and_offset().0))
 }
 
 fn main() -> Result<()> {
@@ -61,7 +63,7 @@ fn main() -> Result<()> {
 
     for t in 0..FRAMES {
         let original = features(t);
-        let mut buffer = gst::Buffer::from_mut_slice(to_bytes(&original));
+        let mut buffer = to_buffer(original.clone());
         let unshared = buffer.get_mut().context("a new buffer is not shared")?;
         unshared.set_pts(FRAME_TIME * t);
         unshared.set_duration(FRAME_TIME);
@@ -70,9 +72,11 @@ fn main() -> Result<()> {
         // One in, one out: the frame can be waited for right away.
         let Ok(sample) = sink.pull_sample() else { break };
         let buffer = sample.buffer().context("a sample without a buffer")?;
-        let restored = from_bytes(&buffer.map_readable()?);
-        let error: f32 = original.iter().zip(&restored).map(|(a, b)| (a - b).powi(2)).sum();
-        let energy: f32 = original.iter().map(|a| a * a).sum();
+        let memory = buffer.map_readable()?;
+        let values: &[f32] = bytemuck::try_cast_slice(&memory).map_err(|e| anyhow!("memory of a tensor: {e}"))?;
+        let restored = ArrayView3::from_shape(original.dim(), values)?;
+        let error = (&original - &restored).mapv(|v| v * v).sum();
+        let energy = original.mapv(|v| v * v).sum();
 
         // Mean and standard deviation of every layer come with the buffer.
         let statistics = gstfcm::statistics_meta::get(buffer).context("no statistics")?;
