@@ -310,7 +310,6 @@ impl Stream {
         let refine = match self.signalled.fused {
             Some(to) => {
                 self.statistics.fused = MeanStd { mean: f64::from(to.mean), std_dev: f64::from(to.std_dev) };
-                // Mean and deviation are of the same order here, so only an exact zero is constant.
                 Affine::z_score(decoded.mean, decoded.std_dev, f64::from(to.mean), f64::from(to.std_dev))
             }
             None => {
