@@ -21,4 +21,7 @@ pub enum Error {
         /// What is wrong with it.
         message: String,
     },
+    /// A text that lacks something.
+    #[error("{0}")]
+    Missing(String),
 }
