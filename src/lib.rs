@@ -1,11 +1,14 @@
 //! GStreamer elements for Feature Coding for Machines.
 //!
-//! Registration and the list of modules; the elements translate between GStreamer and the crate `fcm_codec`, which
-//! does the work. Media types and promises: docs/caps.md.
+//! Registration and the list of modules; the elements translate between GStreamer and the crates `fcm_codec` and
+//! `fcm_analytics`, which do the work. Media types and promises: docs/caps.md.
 #![forbid(unsafe_code)]
 // The element pages of gst-inspect and of the documentation are doc comments that rustdoc does not know.
 #![allow(unused_doc_comments)]
 
+pub mod boxes;
+pub mod boxoverlay;
+pub mod boxtrack;
 pub mod caps;
 mod coding_element;
 mod error;
@@ -15,6 +18,7 @@ pub mod fcmparse;
 mod force_key_unit;
 pub mod statistics_meta;
 mod tensor_io;
+pub mod tensordetect;
 mod transform_files;
 mod typefind;
 
@@ -25,6 +29,9 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     fcmenc::register(plugin)?;
     fcmdec::register(plugin)?;
     fcmparse::register(plugin)?;
+    tensordetect::register(plugin)?;
+    boxtrack::register(plugin)?;
+    boxoverlay::register(plugin)?;
     typefind::register(plugin)
 }
 
