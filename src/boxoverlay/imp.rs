@@ -262,10 +262,13 @@ impl AggregatorImpl for BoxOverlay {
         }
     }
 
-    /// A live picture waits up to its own time plus latency; without one there is nothing to be on time for.
+    /// A live picture waits up to its own time plus latency; without one there is nothing to be on time for, and after the
+    /// last one no boxes are waited for.
     fn next_time(&self) -> Option<gst::ClockTime> {
-        let picture = self.video.peek_buffer()?;
-        running_time(&self.video, &picture)
+        match self.video.peek_buffer() {
+            Some(picture) => running_time(&self.video, &picture),
+            None => self.video.is_eos().then_some(gst::ClockTime::ZERO),
+        }
     }
 
     fn sink_event(&self, pad: &AggregatorPad, event: gst::Event) -> bool {
