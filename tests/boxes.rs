@@ -324,7 +324,7 @@ fn picture(t: usize) -> gst::Buffer {
 }
 
 const OVERLAY: &str = "appsrc name=pictures ! overlay.video appsrc name=boxes ! overlay.boxes \
-    boxoverlay name=overlay ! appsink name=out sync=false max-buffers=0";
+    boxoverlay name=overlay ! appsink name=out sync=false wait-on-eos=false";
 
 /// Runs pictures 0 to `pictures` and boxes of some of them through the element.
 fn overlaid(properties: &str, pictures: usize, with_boxes: &[usize]) -> Result<(Vec<(u64, bool)>, gst::Structure)> {
@@ -388,8 +388,8 @@ fn teed(queues: bool, lost: fn(u64) -> bool) -> Result<(Vec<u64>, u64)> {
     };
     let pipeline = Pipeline::new(&format!(
         "videotestsrc num-buffers=40 pattern=black ! video/x-raw,format=GRAY8,width=64,height=48,framerate=25/1 ! tee name=t \
-         t. ! {} overlay.video t. ! {} identity name=net ! capssetter replace=true caps={} ! overlay.boxes \
-         boxoverlay name=overlay text=false ! appsink name=out sync=false max-buffers=0",
+         t. ! {} overlay.video t. ! {} identity name=net ! capssetter join=false replace=true caps={} ! overlay.boxes \
+         boxoverlay name=overlay text=false ! appsink name=out sync=false wait-on-eos=false",
         queue(20),
         queue(2),
         BOX_CAPS.replace(',', "\\,"),
@@ -421,8 +421,8 @@ fn one_source_for_both_branches_does_not_block() -> Result<()> {
 fn a_live_pipeline_does_not_wait_for_boxes_that_do_not_come() -> Result<()> {
     let pipeline = Pipeline::new(
         "videotestsrc is-live=true num-buffers=12 pattern=black ! video/x-raw,format=GRAY8,width=64,height=48,framerate=25/1 \
-         ! overlay.video appsrc name=boxes is-live=true ! overlay.boxes \
-         boxoverlay name=overlay latency=40000000 ! appsink name=out sync=false max-buffers=0",
+         ! queue ! overlay.video appsrc name=boxes is-live=true ! queue ! overlay.boxes \
+         boxoverlay name=overlay latency=40000000 ! appsink name=out sync=false wait-on-eos=false",
     )?;
     let source = pipeline.source("boxes", BOX_CAPS)?;
     source.push_buffer(boxes(2, &[(100.0, 100.0)]))?;

@@ -43,7 +43,7 @@ mod tests {
         let (rate, unknown) = (gst::Fraction::new(30000, 1001), gst::Fraction::new(0, 1));
         let ms = |n| Some(gst::ClockTime::from_mseconds(n));
         assert_eq!(numbering.number(ms(500), rate), 0, "no segment yet");
-        numbering.set_segment(&gst::FormattedSegment::<gst::ClockTime>::new());
+        numbering.set_segment(gst::FormattedSegment::<gst::ClockTime>::new().upcast_ref());
         assert_eq!(numbering.number(ms(33), rate), 1);
         assert_eq!(numbering.number(ms(1001), rate), 30);
         assert_eq!(numbering.number(None, rate), 31);

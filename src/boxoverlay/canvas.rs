@@ -159,6 +159,6 @@ mod tests {
         let frame = VideoFrameRef::from_buffer_ref_writable(buffer.get_mut().unwrap(), &info).unwrap();
         Canvas::new(frame).fill(i32::MIN, i32::MIN, i32::MAX, i32::MAX, [255; 3]);
         let frame = VideoFrameRef::from_buffer_ref_readable(&buffer, &info).unwrap();
-        assert_eq!(frame.plane_data(0).unwrap()[6 * frame.plane_stride()[0] as usize + 14], 234);
+        assert_eq!(frame.plane_data(0).unwrap()[6 * frame.plane_stride()[0] as usize + 14], 235);
     }
 }

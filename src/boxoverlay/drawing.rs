@@ -127,15 +127,16 @@ mod tests {
     use gst_video::{VideoFormat, VideoFrameRef, VideoInfo};
 
     const BACK: u8 = 9;
+    const WIDTH: usize = 96;
 
     fn object(x: f32, y: f32, w: f32, h: f32) -> json::Object {
         json::Object { id: Some(1), class: 0, label: Some("é".into()), score: 0.5, x, y, w, h }
     }
 
-    /// Draws on a grey picture of 64 × 48 pixels.
+    /// Draws on a grey picture of 96 × 48 pixels.
     fn drawn(frame: &json::Frame, style: Style) -> Vec<u8> {
         gst::init().unwrap();
-        let info = VideoInfo::builder(VideoFormat::Gray8, 64, 48).build().unwrap();
+        let info = VideoInfo::builder(VideoFormat::Gray8, WIDTH as u32, 48).build().unwrap();
         let mut buffer = gst::Buffer::from_mut_slice(vec![BACK; info.size()]);
         let mapped = VideoFrameRef::from_buffer_ref_writable(buffer.get_mut().unwrap(), &info).unwrap();
         draw(&mut Canvas::new(mapped), frame, style, &mut String::new());
@@ -145,21 +146,21 @@ mod tests {
     #[test]
     fn outlines_lie_on_the_edges_of_the_box() {
         let frame =
-            json::Frame { width: 64, height: 48, objects: vec![object(10.0, 20.0, 30.0, 16.0)], ..Default::default() };
+            json::Frame { width: 96, height: 48, objects: vec![object(10.0, 20.0, 30.0, 16.0)], ..Default::default() };
         let picture = drawn(&frame, Style { line: 2, dot: 0, text: false });
-        for (x, y) in (0..64).flat_map(|x| (0..48).map(move |y| (x, y))) {
+        for (x, y) in (0..WIDTH).flat_map(|x| (0..48).map(move |y| (x, y))) {
             let inside =
                 |margin: usize| (10 + margin..40 - margin).contains(&x) && (20 + margin..36 - margin).contains(&y);
-            assert_eq!(picture[y * 64 + x] != BACK, inside(0) && !inside(2), "{x}, {y}");
+            assert_eq!(picture[y * WIDTH + x] != BACK, inside(0) && !inside(2), "{x}, {y}");
         }
     }
 
     #[test]
     fn boxes_are_scaled_to_the_picture() {
         let frame =
-            json::Frame { width: 128, height: 48, objects: vec![object(20.0, 20.0, 60.0, 16.0)], ..Default::default() };
+            json::Frame { width: 192, height: 48, objects: vec![object(20.0, 20.0, 60.0, 16.0)], ..Default::default() };
         let same =
-            json::Frame { width: 64, height: 48, objects: vec![object(10.0, 20.0, 30.0, 16.0)], ..Default::default() };
+            json::Frame { width: 96, height: 48, objects: vec![object(10.0, 20.0, 30.0, 16.0)], ..Default::default() };
         let style = Style { line: 1, dot: 1, text: true };
         assert_eq!(drawn(&frame, style), drawn(&same, style));
     }
@@ -168,13 +169,13 @@ mod tests {
     fn text_is_above_the_box_or_in_it() {
         let style = Style { line: 1, dot: 1, text: true };
         let at = |y: f32| {
-            let objects = vec![object(2.0, y, 60.0, 20.0)];
-            drawn(&json::Frame { width: 64, height: 48, objects, ..Default::default() }, style)
+            let objects = vec![object(2.0, y, 30.0, 20.0)];
+            drawn(&json::Frame { width: 96, height: 48, objects, ..Default::default() }, style)
         };
         let (above, inside) = (at(20.0), at(5.0));
         // "1 ? 0.50" in its frame of one dot.
-        assert_eq!(above[10 * 64..20 * 64], inside[5 * 64..15 * 64]);
-        let ink = above[11 * 64 + 3..19 * 64].iter().filter(|&&v| v == 235).count();
+        assert_eq!(above[10 * WIDTH..20 * WIDTH], inside[5 * WIDTH..15 * WIDTH]);
+        let ink = above[11 * WIDTH + 3..19 * WIDTH].iter().filter(|&&v| v == 235).count();
         let expected: u32 = "1 ? 0.50".chars().flat_map(letter).map(u8::count_ones).sum();
         assert_eq!(ink as u32, expected);
     }
@@ -184,7 +185,7 @@ mod tests {
         let wild = [(f32::NAN, 0.0), (f32::INFINITY, 0.0), (1e30, 0.0), (-1e30, 1e30), (0.0, -5.0), (-2e6, 4e6)];
         for (x, w) in wild {
             let frame =
-                json::Frame { width: 64, height: 48, objects: vec![object(x, 5.0, w, 6.0)], ..Default::default() };
+                json::Frame { width: 96, height: 48, objects: vec![object(x, 5.0, w, 6.0)], ..Default::default() };
             drawn(&frame, Style { line: 3, dot: 30, text: true });
         }
         let nothing = json::Frame { objects: vec![object(5.0, 5.0, 0.0, 5.0)], ..Default::default() };

@@ -9,7 +9,8 @@
  * Boxes of pictures that are gone are skipped. The stream ends with the pictures; the boxes may end before.
  *
  * In a pipeline that is not live, a picture waits until its boxes or later ones are there. In a live one it waits for
- * the latency of the pipeline only; raise the property `latency` by the time that the network needs.
+ * the latency of the pipeline only; raise the property `latency` by the time that the network needs. A live source
+ * allows no latency at all unless a queue comes after it.
  *
  * **Both branches need a queue** where pictures and boxes come from one source through a `tee`: a frame whose boxes never
  * come, because it was lost on the way, holds its picture back until later boxes are there, and those are only made
