@@ -19,6 +19,8 @@ mod force_key_unit;
 pub mod statistics_meta;
 mod tensor_io;
 pub mod tensordetect;
+#[cfg(feature = "infer")]
+pub mod tensorinfer;
 mod transform_files;
 mod typefind;
 
@@ -32,6 +34,8 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     tensordetect::register(plugin)?;
     boxtrack::register(plugin)?;
     boxoverlay::register(plugin)?;
+    #[cfg(feature = "infer")]
+    tensorinfer::register(plugin)?;
     typefind::register(plugin)
 }
 
