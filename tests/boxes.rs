@@ -382,7 +382,7 @@ fn a_line_that_is_none_stops_with_an_error() -> Result<()> {
 }
 
 /// A teed source: the boxes of a frame are made of the same buffer as its picture, those of some frames are lost.
-fn teed(queues: bool, lost: fn(u64) -> bool) -> Result<(Vec<u64>, u64)> {
+fn teed_pipeline(queues: bool, lost: fn(u64) -> bool) -> Result<Pipeline> {
     let queue = |max| {
         if queues { format!("queue max-size-buffers={max} max-size-bytes=0 max-size-time=0 !") } else { String::new() }
     };
@@ -404,6 +404,11 @@ fn teed(queues: bool, lost: fn(u64) -> bool) -> Result<(Vec<u64>, u64)> {
         *buffer = boxes(t as usize, &[(100.0, 100.0)]);
         gst::PadProbeReturn::Ok
     });
+    Ok(pipeline)
+}
+
+/// Runs it; times of the pictures that came out, and how many had boxes of their own.
+fn teed(pipeline: &Pipeline) -> Result<(Vec<u64>, u64)> {
     pipeline.run()?;
     let times = pipeline.pictures()?.iter().map(|picture| picture.0).collect();
     Ok((times, pipeline.stats("overlay")?.get("matched")?))
@@ -412,8 +417,25 @@ fn teed(queues: bool, lost: fn(u64) -> bool) -> Result<(Vec<u64>, u64)> {
 #[test]
 fn one_source_for_both_branches_does_not_block() -> Result<()> {
     let all: Vec<u64> = (0..40).collect();
-    assert_eq!(teed(false, |_| false)?, (all.clone(), 40));
-    assert_eq!(teed(true, |t| t % 7 == 3 || (20..30).contains(&t))?, (all, 25));
+    assert_eq!(teed(&teed_pipeline(false, |_| false)?)?, (all.clone(), 40));
+    assert_eq!(teed(&teed_pipeline(true, |t| t % 7 == 3 || (20..30).contains(&t))?)?, (all, 25));
+    Ok(())
+}
+
+#[test]
+fn it_runs_again_after_a_stop_and_goes_on_after_a_seek() -> Result<()> {
+    let pipeline = teed_pipeline(true, |_| false)?;
+    for _ in 0..2 {
+        assert_eq!(teed(&pipeline)?.1, 40);
+        pipeline.0.set_state(gst::State::Null)?;
+    }
+    pipeline.0.set_state(gst::State::Paused)?;
+    pipeline.0.state(gst::ClockTime::from_seconds(20)).0?;
+    pipeline.0.seek_simple(gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE, FRAME * 100)?;
+    let (times, matched) = teed(&pipeline)?;
+    ensure!(times.first() == Some(&100) && times.windows(2).all(|pair| pair[1] == pair[0] + 1), "{times:?}");
+    // The counters go on from the start: pictures before the seek may have been drawn as well.
+    ensure!(matched >= times.len() as u64, "{matched} of {}", times.len());
     Ok(())
 }
 

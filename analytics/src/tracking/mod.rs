@@ -9,9 +9,11 @@ use crate::geometry::Rect;
 use crate::{Error, Result};
 use motion::Motion;
 
-/// Settings of a [`Tracker`]. The defaults suit YOLOX-nano on three pedestrian sequences (TUD-Stadtmitte, TUD-Campus,
-/// PETS09-S2L1) best; weighing overlaps by scores, filtered boxes as results and an own threshold for new tracks were
-/// measured there and are no better.
+/// Settings of a [`Tracker`]. The defaults are those usual for ByteTrack, but for `low`.
+///
+/// They were looked at with YOLOX-nano on three pedestrian sequences (TUD-Stadtmitte, TUD-Campus, PETS09-S2L1): `high` has the
+/// largest effect, and 0.7 gives a higher MOTA still there, by fewer false positives. Detectors whose scores are lower
+/// need a lower one. Weighing overlaps by scores costs identities; filtered boxes as results change next to nothing.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrackerConfig {
     /// Detections of at least this score are sure: they may begin a track. 0 to 1, not below `low`.

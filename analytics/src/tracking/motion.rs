@@ -6,11 +6,11 @@
 
 use crate::geometry::Rect;
 
-/// Standard deviation of a position, of its drift in a frame and of a measurement, in heights of the box.
+/// Standard deviation of the drift of a position in a frame and of a measurement, in heights of the box.
 const POSITION: f64 = 1.0 / 20.0;
 /// Standard deviation of the change of velocity in a frame, in heights of the box.
 const VELOCITY: f64 = 1.0 / 160.0;
-/// Sides change less than positions.
+/// Height that stands for smaller ones, so that no variance is 0, in pixels.
 const SMALLEST_HEIGHT: f64 = 1.0;
 
 /// One coordinate and its velocity, in pixels and pixels a frame.
