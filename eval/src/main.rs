@@ -1,1 +1,10 @@
+mod cache;
+mod chains;
+mod features;
+mod npz;
+mod output;
+mod progress;
+#[cfg(test)]
+mod tests;
+mod video;
 fn main() {}
