@@ -42,6 +42,15 @@ impl Progress {
         Self { bar }
     }
 
+    /// Progress of a number of frames that is not known.
+    pub fn counter(what: &'static str) -> Self {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_message(what);
+        if let Ok(style) = ProgressStyle::with_template("{msg}: {pos} frames, {per_sec}") {
+            bar.set_style(style);
+        }
+        Self { bar }
+    }
+
     /// One more frame is done.
     ///
     /// # Errors

@@ -65,11 +65,8 @@ pub trait Pictures: Sync {
     /// When it cannot be read.
     fn picture(&self, n: u64) -> Result<RgbImage>;
 
-    /// Size of picture `n`, an original, in the network's input, (width, height).
-    ///
-    /// # Errors
-    /// When a side is 0.
-    fn scaled(&self, original: (u32, u32)) -> Result<(u32, u32)>;
+    /// Width and height that a picture has in the network's input: more than that the network does not see.
+    fn scaled(&self) -> (u32, u32);
 }
 
 /// The far side: takes what arrives, frame by frame, and runs the rest of the network.

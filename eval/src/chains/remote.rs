@@ -87,7 +87,7 @@ impl Chain for Remote {
         let frames = input.features.frames();
         let first = input.pictures.picture(0)?;
         // Chroma has half the sides; an odd one would have to be made up.
-        let (width, height) = input.pictures.scaled(first.dimensions())?;
+        let (width, height) = input.pictures.scaled();
         let size = ((width & !1).max(2), (height & !1).max(2));
         let rgb = format!("video/x-raw,format=RGB,width={},height={},framerate={}/{}", size.0, size.1, input.framerate.0, input.framerate.1);
         let coded = format!("{},width={},height={},framerate={}/{}", self.0.caps, size.0, size.1, input.framerate.0, input.framerate.1);
