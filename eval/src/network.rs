@@ -295,7 +295,7 @@ impl Front {
     pub fn run(&mut self, picture: &RgbImage) -> Result<Vec<Vec<f32>>> {
         let (width, height) = picture.dimensions();
         let picture = Picture::new(PictureFormat::Rgb, width, height, 3 * width as usize, picture.as_raw())?;
-        let outputs = self.model.run(&[self.input.convert(&picture)?])?;
+        let outputs = self.model.run(&[self.input.convert(&picture)])?;
         Ok(outputs.iter().map(<[f32]>::to_vec).collect())
     }
 }
