@@ -50,7 +50,11 @@ impl Source {
     }
 
     fn hash(&self) -> Result<String> {
-        if self.path.is_dir() { hash_files(pictures(&self.path)?.1.iter().step_by(self.stride)) } else { hash_file(&self.path) }
+        if self.path.is_dir() {
+            hash_files(pictures(&self.path)?.1.iter().step_by(self.stride))
+        } else {
+            hash_file(&self.path)
+        }
     }
 
     fn is(&self, folder: &Path) -> bool {
@@ -116,7 +120,11 @@ impl Calibration {
             Calibration::Learn(sources, components) => {
                 let sources: Vec<&Source> = sources.iter().filter(|s| !s.is(tested)).collect();
                 let name = || tested.file_name().unwrap_or(tested.as_os_str()).to_string_lossy();
-                ensure!(!sources.is_empty(), "nothing to calibrate on is left for {}, which is not learnt from", name());
+                ensure!(
+                    !sources.is_empty(),
+                    "nothing to calibrate on is left for {}, which is not learnt from",
+                    name()
+                );
                 let transform = Arc::new(learn(&sources, *components, network, threads, cache)?);
                 let labels: Vec<String> = sources.iter().map(|s| s.label()).collect();
                 let label = format!("K = {}, learnt from {}", transform.components(), labels.join(", "));
@@ -132,7 +140,13 @@ fn read(path: &Path) -> Result<Transform> {
     Transform::from_bytes(&bytes, &Limits::default()).with_context(context)
 }
 
-fn learn(sources: &[&Source], components: Option<u32>, network: &Network, threads: usize, cache: &Cache) -> Result<Transform> {
+fn learn(
+    sources: &[&Source],
+    components: Option<u32>,
+    network: &Network,
+    threads: usize,
+    cache: &Cache,
+) -> Result<Transform> {
     let mut hashes = Vec::new();
     for source in sources {
         hashes.push(json!([source.hash()?, source.stride]));
@@ -149,7 +163,8 @@ fn learn(sources: &[&Source], components: Option<u32>, network: &Network, thread
     let layout = layout(&front.layers())?;
     let mut calibrator = Calibrator::new(layout.clone(), &Limits::default())?;
     let progress = Progress::counter("calibrating");
-    let mut narrow: Vec<Vec<f16>> = layout.layers().iter().map(|l| vec![f16::ZERO; l.shape.elements() as usize]).collect();
+    let mut narrow: Vec<Vec<f16>> =
+        layout.layers().iter().map(|l| vec![f16::ZERO; l.shape.elements() as usize]).collect();
     for source in sources {
         source.each(|picture| {
             // Through binary16, as `fcm calibrate` sees them in a file of features.

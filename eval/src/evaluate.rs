@@ -37,7 +37,13 @@ impl Prepared {
     ///
     /// # Errors
     /// When a picture cannot be read, the model fails, or the cache cannot be written.
-    pub fn new(sequence: Sequence, calibrated: Calibrated, network: &Network, threads: usize, cache: &Cache) -> Result<Self> {
+    pub fn new(
+        sequence: Sequence,
+        calibrated: Calibrated,
+        network: &Network,
+        threads: usize,
+        cache: &Cache,
+    ) -> Result<Self> {
         let key = json!({"network": network.front_key(), "pictures": sequence.hash, "frames": sequence.frames()});
         let path = cache.path("f16", &key);
         let mut front = network.open_front(threads)?;
@@ -145,12 +151,18 @@ pub fn outcomes(
         let work = || -> Result<()> {
             let mut halves = None;
             while let Some(&n) = open.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let outcome = perform(&tasks[n], network, &mut halves, &progress, &failed)
-                    .with_context(|| format!("{}, {} {}", tasks[n].prepared.sequence.name, tasks[n].chain.name(), tasks[n].setting))?;
+                let outcome = perform(&tasks[n], network, &mut halves, &progress, &failed).with_context(|| {
+                    format!("{}, {} {}", tasks[n].prepared.sequence.name, tasks[n].chain.name(), tasks[n].setting)
+                })?;
                 cache.put(&tasks[n].key, &outcome)?;
                 let rate = kbit_per_second(outcome.bytes, tasks[n].prepared);
                 let task = &tasks[n];
-                progress.line(format_args!("{}: {} {}: {rate:.1} kbit/s", task.prepared.sequence.name, task.chain.name(), task.setting));
+                progress.line(format_args!(
+                    "{}: {} {}: {rate:.1} kbit/s",
+                    task.prepared.sequence.name,
+                    task.chain.name(),
+                    task.setting
+                ));
                 results.lock().map_err(|_| anyhow!("another worker failed"))?.push((n, outcome));
             }
             Ok(())
@@ -158,7 +170,8 @@ pub fn outcomes(
         std::thread::scope(|scope| {
             let work = || work().inspect_err(|_| failed.store(true, Ordering::Relaxed));
             let threads: Vec<_> = (0..workers.min(open.len())).map(|_| scope.spawn(work)).collect();
-            let ends: Vec<Result<()>> = threads.into_iter().map(|t| t.join().unwrap_or_else(|_| Err(anyhow!("a worker panicked")))).collect();
+            let ends: Vec<Result<()>> =
+                threads.into_iter().map(|t| t.join().unwrap_or_else(|_| Err(anyhow!("a worker panicked")))).collect();
             // The first cause, not that others stopped because of it.
             let mut errors: Vec<anyhow::Error> = ends.into_iter().filter_map(Result::err).collect();
             errors.sort_by_key(|e| e.is::<Stopped>());
@@ -170,10 +183,7 @@ pub fn outcomes(
     }
     let mut done = done.into_iter();
     let mut take = || done.next().flatten().context("a task without an outcome");
-    sequences
-        .iter()
-        .map(|_| runs.iter().map(|run| run.settings.iter().map(|_| take()).collect()).collect())
-        .collect()
+    sequences.iter().map(|_| runs.iter().map(|run| run.settings.iter().map(|_| take()).collect()).collect()).collect()
 }
 
 /// Rate of a sequence's bytes in kbit/s.
@@ -200,7 +210,13 @@ struct Halves {
     back: Back,
 }
 
-fn perform(task: &Task<'_>, network: &Network, halves: &mut Option<Halves>, progress: &Progress, failed: &AtomicBool) -> Result<Outcome> {
+fn perform(
+    task: &Task<'_>,
+    network: &Network,
+    halves: &mut Option<Halves>,
+    progress: &Progress,
+    failed: &AtomicBool,
+) -> Result<Outcome> {
     let prepared = task.prepared;
     let halves = match halves {
         Some(halves) => halves,
@@ -238,7 +254,9 @@ struct Receiver<'a> {
 
 impl Receiver<'_> {
     fn take(&mut self, found: &[Detection], scale: (f32, f32)) -> Result<()> {
-        let person = |d: &Detection| [d.rect.x * scale.0, d.rect.y * scale.1, d.rect.width * scale.0, d.rect.height * scale.1, d.score];
+        let person = |d: &Detection| {
+            [d.rect.x * scale.0, d.rect.y * scale.1, d.rect.width * scale.0, d.rect.height * scale.1, d.score]
+        };
         self.persons.push(found.iter().map(person).collect());
         if self.failed.load(Ordering::Relaxed) {
             bail!(Stopped);

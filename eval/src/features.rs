@@ -70,7 +70,12 @@ impl FeatureWriter {
     /// # Errors
     /// When the layers do not have the sizes of the layout, a value is too large for binary16, or writing fails.
     pub fn write(&mut self, layers: &[&[f32]]) -> Result<()> {
-        ensure!(layers.len() == self.layout.layers().len(), "{} layers instead of {}", layers.len(), self.layout.layers().len());
+        ensure!(
+            layers.len() == self.layout.layers().len(),
+            "{} layers instead of {}",
+            layers.len(),
+            self.layout.layers().len()
+        );
         for (layer, values) in self.layout.layers().iter().zip(layers) {
             ensure!(
                 values.len() as u64 == layer.shape.elements(),
@@ -83,7 +88,12 @@ impl FeatureWriter {
             self.narrow.resize(values.len(), f16::ZERO);
             self.narrow.convert_from_f32_slice(values);
             if let Some(at) = self.narrow.iter().position(|v| !v.is_finite()) {
-                bail!("frame {}, layer {:?}: the value {} at index {at} is none that binary16 holds", self.frames, layer.name, values[at]);
+                bail!(
+                    "frame {}, layer {:?}: the value {} at index {at} is none that binary16 holds",
+                    self.frames,
+                    layer.name,
+                    values[at]
+                );
             }
             self.file.writer().write_all(&le_bytes(&self.narrow))?;
         }

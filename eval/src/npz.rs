@@ -43,7 +43,8 @@ pub fn write(features: &FeatureFile, path: &Path) -> Result<()> {
 
 /// The head of an array, padded so that the values begin at a multiple of 64.
 fn header(frames: u64, dims: &[u32]) -> Vec<u8> {
-    let shape: Vec<String> = std::iter::once(frames).chain(dims.iter().map(|&d| d.into())).map(|d| d.to_string()).collect();
+    let shape: Vec<String> =
+        std::iter::once(frames).chain(dims.iter().map(|&d| d.into())).map(|d| d.to_string()).collect();
     let text = format!("{{'descr': '<f2', 'fortran_order': False, 'shape': ({}), }}", shape.join(", "));
     let length = (10 + text.len() + 1).next_multiple_of(64) - 10;
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();

@@ -80,7 +80,9 @@ pub fn pictures(folder: &Path) -> Result<(SequenceInfo, Vec<PathBuf>)> {
     let images = folder.join(&info.image_dir);
     let entries = std::fs::read_dir(&images).with_context(|| format!("cannot read {}", images.display()))?;
     let number = |path: &Path| path.file_stem()?.to_str()?.parse::<u32>().ok();
-    let wanted = |path: &Path| path.extension().is_some_and(|e| ["jpg", "jpeg", "png"].iter().any(|x| e.eq_ignore_ascii_case(x)));
+    let wanted = |path: &Path| {
+        path.extension().is_some_and(|e| ["jpg", "jpeg", "png"].iter().any(|x| e.eq_ignore_ascii_case(x)))
+    };
     let mut numbered: Vec<(u32, PathBuf)> =
         entries.flatten().map(|e| e.path()).filter(|p| wanted(p)).filter_map(|p| Some((number(&p)?, p))).collect();
     numbered.sort();
@@ -105,7 +107,11 @@ pub fn open_picture(path: &Path) -> Result<RgbImage> {
 /// A frame rate as a fraction: whole ones exactly, others to thousandths.
 pub fn fraction(rate: f64) -> (u32, u32) {
     let whole = rate.round();
-    if (rate - whole).abs() < 1e-6 { (whole.max(1.0) as u32, 1) } else { ((rate * 1000.0).round().max(1.0) as u32, 1000) }
+    if (rate - whole).abs() < 1e-6 {
+        (whole.max(1.0) as u32, 1)
+    } else {
+        ((rate * 1000.0).round().max(1.0) as u32, 1000)
+    }
 }
 
 fn read(path: &Path) -> Result<String> {

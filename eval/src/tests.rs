@@ -96,13 +96,19 @@ impl FarSide for Collected {
 pub fn write_sequence(folder: &Path, frames: u32) {
     std::fs::create_dir_all(folder.join("img1")).unwrap();
     std::fs::create_dir_all(folder.join("gt")).unwrap();
-    let info = format!("[Sequence]\nname=block\nimDir=img1\nframeRate=25\nseqLength={frames}\nimWidth=64\nimHeight=48\nimExt=.png\n");
+    let info = format!(
+        "[Sequence]\nname=block\nimDir=img1\nframeRate=25\nseqLength={frames}\nimWidth=64\nimHeight=48\nimExt=.png\n"
+    );
     std::fs::write(folder.join("seqinfo.ini"), info).unwrap();
     let mut truth = String::new();
     for n in 1..=frames {
         let left = 2 * n;
         let picture = RgbImage::from_fn(64, 48, |x, y| {
-            if (left..left + 12).contains(&x) && (8..40).contains(&y) { Rgb([240, 240, 240]) } else { Rgb([20, 20, 20]) }
+            if (left..left + 12).contains(&x) && (8..40).contains(&y) {
+                Rgb([240, 240, 240])
+            } else {
+                Rgb([20, 20, 20])
+            }
         });
         picture.save(folder.join(format!("img1/{n:06}.png"))).unwrap();
         truth += &format!("{n},1,{left},8,12,32,1,1,1\n{n},2,1,1,5,5,1,3,1\n{n},3,30,30,5,5,0,1,1\n");

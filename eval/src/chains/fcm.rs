@@ -5,7 +5,8 @@ use crate::features::Frame;
 use anyhow::{Result, bail};
 use fcm_codec::bitstream::stream::end_of_stream;
 use fcm_codec::{
-    Decoded, Decoder, DecoderConfig, Encoder, EncoderConfig, FrameRequest, RateControl, StatisticsMode, TensorMut, TensorRef,
+    Decoded, Decoder, DecoderConfig, Encoder, EncoderConfig, FrameRequest, RateControl, StatisticsMode, TensorMut,
+    TensorRef,
 };
 use half::f16;
 use serde_json::{Value, json};
@@ -51,7 +52,9 @@ impl Chain for Fcm {
     fn send(&self, input: &Input<'_>, setting: Setting, far: &mut dyn FarSide) -> Result<Sent> {
         let rate_control = match setting {
             Setting::Qp(qp) => RateControl::ConstantQp(qp),
-            Setting::Bitrate(kbit_per_second) => RateControl::Bitrate { kbit_per_second, frames_per_second: input.framerate },
+            Setting::Bitrate(kbit_per_second) => {
+                RateControl::Bitrate { kbit_per_second, frames_per_second: input.framerate }
+            }
             _ => bail!("setting {setting:?}, legal are qp and bit rates"),
         };
         let config = EncoderConfig {

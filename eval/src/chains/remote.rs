@@ -89,10 +89,17 @@ impl Chain for Remote {
         // Chroma has half the sides; an odd one would have to be made up.
         let (width, height) = input.pictures.scaled();
         let size = ((width & !1).max(2), (height & !1).max(2));
-        let rgb = format!("video/x-raw,format=RGB,width={},height={},framerate={}/{}", size.0, size.1, input.framerate.0, input.framerate.1);
-        let coded = format!("{},width={},height={},framerate={}/{}", self.0.caps, size.0, size.1, input.framerate.0, input.framerate.1);
+        let rgb = format!(
+            "video/x-raw,format=RGB,width={},height={},framerate={}/{}",
+            size.0, size.1, input.framerate.0, input.framerate.1
+        );
+        let coded = format!(
+            "{},width={},height={},framerate={}/{}",
+            self.0.caps, size.0, size.1, input.framerate.0, input.framerate.1
+        );
         let mut encoder = Stage::start(&rgb, &format!("videoconvert ! {}", (self.0.encoder)(qp)), self.0.caps)?;
-        let mut decoder = Stage::start(&coded, &format!("{} ! videoconvert", self.0.decoder), "video/x-raw,format=RGB")?;
+        let mut decoder =
+            Stage::start(&coded, &format!("{} ! videoconvert", self.0.decoder), "video/x-raw,format=RGB")?;
 
         let mut sent = Sent::default();
         let mut arrived = 0;
@@ -228,7 +235,8 @@ mod tests {
                 assert_eq!(got.dimensions(), (160, 120));
                 let original = pictures.picture(n as u64).unwrap();
                 let expected = image::imageops::resize(&original, 160, 120, FilterType::Triangle);
-                let squares: f64 = got.as_raw().iter().zip(expected.as_raw()).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum();
+                let squares: f64 =
+                    got.as_raw().iter().zip(expected.as_raw()).map(|(a, b)| f64::from(a.abs_diff(*b)).powi(2)).sum();
                 let mse = squares / got.as_raw().len() as f64;
                 // The picture moves: one that came late or twice would be far off.
                 assert!(mse < 300.0, "qp {qp}, frame {n}: mean squared error {mse}");

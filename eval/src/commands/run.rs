@@ -98,7 +98,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let known = runs.iter().any(|r| r.chain.name() == reference);
         ensure!(known, "reference {reference:?} is none of the chains that are run");
     }
-    let workers = arguments.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let workers =
+        arguments.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     let cache = arguments.cache.cache();
     let calibration = match (&arguments.transform, &arguments.calibrate[..]) {
         (Some(path), _) => Calibration::File(path.clone()),
@@ -197,7 +198,8 @@ fn reports(
         reports.push(SequenceReport {
             name: if single { first.sequence.name.clone() } else { "All sequences".into() },
             frames,
-            frames_per_second: single.then(|| f64::from(first.sequence.framerate.0) / f64::from(first.sequence.framerate.1)),
+            frames_per_second: single
+                .then(|| f64::from(first.sequence.framerate.0) / f64::from(first.sequence.framerate.1)),
             persons,
             layers: if single { first.features.layout().layers().iter().map(layer).collect() } else { Vec::new() },
             transform: if single { first.calibrated.label.clone() } else { String::new() },

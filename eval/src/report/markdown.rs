@@ -79,7 +79,10 @@ mod tests {
     fn tables_hold_the_rows_and_the_rates() {
         let text = report().markdown(Some("r.png"));
         assert!(text.starts_with("# Test\n\nCommand: `fcm-eval run walk`  \n"), "{text}");
-        assert!(text.contains("| fcm-none | qp 26 | 800.0 | 0.800 | 0.400 | 0.600 | – | 0.800 | 3.0 | 1.0 |"), "{text}");
+        assert!(
+            text.contains("| fcm-none | qp 26 | 800.0 | 0.800 | 0.400 | 0.600 | – | 0.800 | 3.0 | 1.0 |"),
+            "{text}"
+        );
         assert!(text.contains("| fcm-z-score | -50.0 % | -50.0 % | -50.0 % | – | -50.0 % |"), "{text}");
         assert!(text.contains("walk, slow, 96 frames at 25 frames/s, 700 persons"), "{text}");
         assert!(text.contains("![Accuracy at each rate](r.png)"));

@@ -144,7 +144,13 @@ impl Report {
                 let _ = writeln!(
                     text,
                     "{},{},{},{:.3},{accuracy},{:.3},{:.3},{}",
-                    field(&sequence.name), field(&r.chain), field(&r.setting), r.kbit_s, r.encode_ms, r.decode_ms, r.bytes
+                    field(&sequence.name),
+                    field(&r.chain),
+                    field(&r.setting),
+                    r.kbit_s,
+                    r.encode_ms,
+                    r.decode_ms,
+                    r.bytes
                 );
             }
         }
@@ -161,7 +167,8 @@ impl Report {
     /// # Errors
     /// When a file cannot be written.
     pub fn write(&self, stem: &Path) -> Result<Option<anyhow::Error>> {
-        let name = stem.file_name().and_then(|n| n.to_str()).with_context(|| format!("no file name in {}", stem.display()))?;
+        let name =
+            stem.file_name().and_then(|n| n.to_str()).with_context(|| format!("no file name in {}", stem.display()))?;
         let path = |extension: &str| stem.with_file_name(format!("{name}.{extension}"));
         let mut json = serde_json::to_string_pretty(self)?;
         json.push('\n');
@@ -182,7 +189,8 @@ fn field(text: &str) -> String {
 /// Processor and system, for the head of a report.
 pub fn machine() -> String {
     let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|l| l.strip_prefix("model name")?.split_once(':').map(|(_, name)| name.trim().to_owned()));
+    let model =
+        cpu.lines().find_map(|l| l.strip_prefix("model name")?.split_once(':').map(|(_, name)| name.trim().to_owned()));
     let model = model.unwrap_or_else(|| "unknown processor".into());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     format!("{model}, {threads} logical processors, {} {}", std::env::consts::OS, std::env::consts::ARCH)
@@ -260,9 +268,23 @@ pub mod tests {
     use super::*;
 
     fn row(chain: &str, qp: u32, kbit_s: f64, quality: f64) -> Row {
-        let accuracy = Accuracy { ap50: Some(quality), ap75: Some(quality / 2.0), mota: Some(quality - 0.2), idf1: None, hota: Some(quality) };
+        let accuracy = Accuracy {
+            ap50: Some(quality),
+            ap75: Some(quality / 2.0),
+            mota: Some(quality - 0.2),
+            idf1: None,
+            hota: Some(quality),
+        };
         let setting = if qp > 0 { format!("qp {qp}") } else { String::new() };
-        Row { chain: chain.into(), setting, kbit_s, bytes: (kbit_s * 125.0) as u64, accuracy, encode_ms: 3.0, decode_ms: 1.0 }
+        Row {
+            chain: chain.into(),
+            setting,
+            kbit_s,
+            bytes: (kbit_s * 125.0) as u64,
+            accuracy,
+            encode_ms: 3.0,
+            decode_ms: 1.0,
+        }
     }
 
     pub fn report() -> Report {

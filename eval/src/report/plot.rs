@@ -57,7 +57,8 @@ fn register_font() -> Result<()> {
     if !*done {
         let font = FONTS.iter().find_map(|f| std::fs::read(f).ok());
         let font = font.context("no font for the plot: install DejaVu Sans (Debian: fonts-dejavu-core)")?;
-        plotters::style::register_font("sans", FontStyle::Normal, font.leak()).map_err(|_| anyhow!("unreadable font"))?;
+        plotters::style::register_font("sans", FontStyle::Normal, font.leak())
+            .map_err(|_| anyhow!("unreadable font"))?;
         *done = true;
     }
     Ok(())
@@ -102,7 +103,13 @@ fn ticks(low: f64, high: f64) -> Vec<f64> {
     powers.flat_map(|p| multiples.iter().map(move |m| m * p)).filter(|t| (low..=high).contains(t)).collect()
 }
 
-fn panel(area: &Area<'_>, sequence: &SequenceReport, styles: &[(&str, Style)], measure: usize, name: &str) -> Result<()> {
+fn panel(
+    area: &Area<'_>,
+    sequence: &SequenceReport,
+    styles: &[(&str, Style)],
+    measure: usize,
+    name: &str,
+) -> Result<()> {
     let lines: Vec<(Vec<(f64, f64)>, &Style)> = styles
         .iter()
         .map(|(chain, style)| {
@@ -148,7 +155,8 @@ fn panel(area: &Area<'_>, sequence: &SequenceReport, styles: &[(&str, Style)], m
     for (points, style) in &lines {
         chart.draw_series(LineSeries::new(points.iter().copied(), style.colour.stroke_width(2)))?;
         if style.square {
-            let square = |p: &(f64, f64)| EmptyElement::at(*p) + Rectangle::new([(-4, -4), (4, 4)], style.colour.filled());
+            let square =
+                |p: &(f64, f64)| EmptyElement::at(*p) + Rectangle::new([(-4, -4), (4, 4)], style.colour.filled());
             chart.draw_series(points.iter().map(square))?;
         } else {
             chart.draw_series(points.iter().map(|p| Circle::new(*p, 4, style.colour.filled())))?;
