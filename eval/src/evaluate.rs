@@ -110,6 +110,19 @@ struct Task<'a> {
     key: Value,
 }
 
+impl std::fmt::Display for Task<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let setting = self.setting.to_string();
+        write!(
+            f,
+            "{}: {}{}{setting}",
+            self.prepared.sequence.name,
+            self.chain.name(),
+            if setting.is_empty() { "" } else { " " }
+        )
+    }
+}
+
 /// Outcomes of all runs on all sequences: `[sequence][run][setting]`. What is in the cache is taken from there, and what
 /// is computed put there at once.
 ///
@@ -151,18 +164,11 @@ pub fn outcomes(
         let work = || -> Result<()> {
             let mut halves = None;
             while let Some(&n) = open.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let outcome = perform(&tasks[n], network, &mut halves, &progress, &failed).with_context(|| {
-                    format!("{}, {} {}", tasks[n].prepared.sequence.name, tasks[n].chain.name(), tasks[n].setting)
-                })?;
-                cache.put(&tasks[n].key, &outcome)?;
-                let rate = kbit_per_second(outcome.bytes, tasks[n].prepared);
                 let task = &tasks[n];
-                progress.line(format_args!(
-                    "{}: {} {}: {rate:.1} kbit/s",
-                    task.prepared.sequence.name,
-                    task.chain.name(),
-                    task.setting
-                ));
+                let outcome =
+                    perform(task, network, &mut halves, &progress, &failed).with_context(|| task.to_string())?;
+                cache.put(&task.key, &outcome)?;
+                progress.line(format_args!("{task}: {:.1} kbit/s", kbit_per_second(outcome.bytes, task.prepared)));
                 results.lock().map_err(|_| anyhow!("another worker failed"))?.push((n, outcome));
             }
             Ok(())
@@ -187,7 +193,7 @@ pub fn outcomes(
 }
 
 /// Rate of a sequence's bytes in kbit/s.
-pub fn kbit_per_second(bytes: u64, prepared: &Prepared) -> f64 {
+fn kbit_per_second(bytes: u64, prepared: &Prepared) -> f64 {
     let (n, d) = prepared.sequence.framerate;
     bytes as f64 * 8.0 / 1000.0 / prepared.sequence.frames() as f64 * f64::from(n) / f64::from(d)
 }
