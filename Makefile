@@ -15,15 +15,15 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## Install what the build and the tests need and this machine lacks (Debian, Ubuntu)
-	@scripts/install-deps build
+	@scripts/install-deps build infer
 
 demo: ## Code real features, print rates and errors, plot them into demo-out/
-	@scripts/install-deps build demo
+	@scripts/install-deps build infer demo
 	$(CARGO) build --release --locked
 	$(CARGO) run --release --locked --example demo -- --out $(DEMO_OUT)
 
 test: ## Build everything and run all tests
-	@scripts/install-deps build
+	@scripts/install-deps build infer
 	@CARGO="$(CARGO)" scripts/run-tests
 
 bench: ## Measure throughput, its stages, and the bounds they stand under
@@ -31,7 +31,7 @@ bench: ## Measure throughput, its stages, and the bounds they stand under
 	@CARGO="$(CARGO)" scripts/bench
 
 results: ## Rate against task accuracy, all chains: rendered scenes, and real sequences where ../shared/data is: long
-	@scripts/install-deps build eval
+	@scripts/install-deps build infer eval
 	@CARGO="$(CARGO)" scripts/results $(RESULTS)
 
 results-rate: ## Rate against the prototype on a real sequence (needs ../shared/data)

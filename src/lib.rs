@@ -15,6 +15,8 @@ pub mod fcmparse;
 mod force_key_unit;
 pub mod statistics_meta;
 mod tensor_io;
+#[cfg(feature = "infer")]
+pub mod tensorinfer;
 mod transform_files;
 mod typefind;
 
@@ -25,6 +27,8 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     fcmenc::register(plugin)?;
     fcmdec::register(plugin)?;
     fcmparse::register(plugin)?;
+    #[cfg(feature = "infer")]
+    tensorinfer::register(plugin)?;
     typefind::register(plugin)
 }
 

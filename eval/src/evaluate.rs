@@ -59,7 +59,7 @@ impl Prepared {
             progress.line(format_args!("{}: features of {} frames", sequence.name, sequence.frames()));
         }
         let features = FeatureFile::open(&path)?;
-        let (input, placement) = (front.size(), front.placement(sequence.size));
+        let (input, placement) = (front.size(), front.placement(sequence.size)?);
         Ok(Self { sequence, features, calibrated, input, placement, key })
     }
 }
@@ -278,7 +278,7 @@ impl FarSide for Receiver<'_> {
     }
 
     fn picture(&mut self, picture: &RgbImage) -> Result<()> {
-        let placement = self.halves.front.placement(picture.dimensions());
+        let placement = self.halves.front.placement(picture.dimensions())?;
         let layers = self.halves.front.run(picture)?;
         let found = self.halves.back.run(&layers, &placement)?;
         let size = self.prepared.sequence.size;

@@ -275,17 +275,13 @@ impl Front {
     }
 
     /// Where a picture of this size lies in the input.
-    pub fn placement(&self, picture: (u32, u32)) -> Placement {
-        let at = self.input.placement(picture);
-        let side = |side: u32, scale: f32| (side as f32 * scale).round() as u32;
-        Placement {
-            scale_x: at.scale_x,
-            scale_y: at.scale_y,
-            left: at.left,
-            top: at.top,
-            width: side(picture.0, at.scale_x),
-            height: side(picture.1, at.scale_y),
-        }
+    ///
+    /// # Errors
+    /// When a side is 0.
+    pub fn placement(&self, picture: (u32, u32)) -> Result<Placement> {
+        let at = self.input.placement(picture)?;
+        let (scale_x, scale_y) = (at.scale_x, at.scale_y);
+        Ok(Placement { scale_x, scale_y, left: at.left, top: at.top, width: at.width, height: at.height })
     }
 
     /// The features of a picture.
@@ -295,7 +291,7 @@ impl Front {
     pub fn run(&mut self, picture: &RgbImage) -> Result<Vec<Vec<f32>>> {
         let (width, height) = picture.dimensions();
         let picture = Picture::new(PictureFormat::Rgb, width, height, 3 * width as usize, picture.as_raw())?;
-        let outputs = self.model.run(&[self.input.convert(&picture)])?;
+        let outputs = self.model.run(&[self.input.convert(&picture)?])?;
         Ok(outputs.iter().map(<[f32]>::to_vec).collect())
     }
 }

@@ -98,49 +98,49 @@ pub enum Scaling {
 /// Where a picture lies in the network's input: input = picture × scale + offset, both in pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Placement {
-    /// Factor from the picture's to the input's width.
+    /// Input pixels a picture pixel, horizontally.
     pub scale_x: f32,
-    /// Factor from the picture's to the input's height.
+    /// Input pixels a picture pixel, vertically.
     pub scale_y: f32,
-    /// Column of the input where the picture begins.
+    /// Padding at the left, in whole input pixels.
     pub left: f32,
-    /// Row of the input where the picture begins.
+    /// Padding at the top, in whole input pixels.
     pub top: f32,
+    /// Width of the scaled picture, in input pixels.
+    pub width: u32,
+    /// Height of the scaled picture, in input pixels.
+    pub height: u32,
 }
 
 impl Placement {
-    /// The placement of a picture of some width and height in an input of some width and height.
-    pub fn new(scaling: Scaling, picture: (u32, u32), input: (u32, u32)) -> Self {
-        let inside = Inside::new(scaling, picture, input);
-        let ratio = |input: u32, picture: u32| input as f32 / picture.max(1) as f32;
-        let (x, y) = (ratio(input.0, picture.0), ratio(input.1, picture.1));
-        let (scale_x, scale_y) = if scaling == Scaling::Stretch { (x, y) } else { (x.min(y), x.min(y)) };
-        Self { scale_x, scale_y, left: inside.left as f32, top: inside.top as f32 }
-    }
-}
-
-/// The rectangle of the input that the scaled picture fills, in whole pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Inside {
-    left: u32,
-    top: u32,
-    width: u32,
-    height: u32,
-}
-
-impl Inside {
-    fn new(scaling: Scaling, picture: (u32, u32), input: (u32, u32)) -> Self {
-        let (width, height) = if scaling == Scaling::Stretch {
-            input
-        } else {
-            // In whole numbers: a factor in floats can come out a pixel short. Fractions of a pixel are cut off, as YOLOX does.
-            let [pw, ph, iw, ih] = [picture.0, picture.1, input.0, input.1].map(|n| u64::from(n.max(1)));
-            let fit = |side: u64, by: u64, of: u64| (side * by / of).max(1) as u32;
-            if iw * ph <= ih * pw { (input.0, fit(ph, iw, pw)) } else { (fit(pw, ih, ph), input.1) }
+    /// Places a picture in an input, both (width, height). The scaled sides are rounded to whole pixels, and the scales are
+    /// those of the rounded sides, because that is how the picture is resampled.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a side of 0.
+    pub fn new(scaling: Scaling, picture: (u32, u32), input: (u32, u32)) -> Result<Self> {
+        if let Some((width, height)) = [picture, input].into_iter().find(|&(width, height)| width == 0 || height == 0) {
+            return Err(Error::Setting(format!("{width} × {height} pixels, sides above 0 are legal")));
+        }
+        let ratio = |input: u32, picture: u32| f64::from(input) / f64::from(picture);
+        let least = ratio(input.0, picture.0).min(ratio(input.1, picture.1));
+        let side = |side: u32, input: u32| ((f64::from(side) * least).round() as u32).clamp(1, input);
+        let (width, height) = match scaling {
+            Scaling::Stretch => input,
+            Scaling::Letterbox | Scaling::LetterboxCentred => (side(picture.0, input.0), side(picture.1, input.1)),
         };
-        let centred = scaling == Scaling::LetterboxCentred;
-        let offset = |input: u32, used: u32| if centred { (input - used) / 2 } else { 0 };
-        Self { left: offset(input.0, width), top: offset(input.1, height), width, height }
+        let offset = |input: u32, used: u32| match scaling {
+            Scaling::Stretch | Scaling::Letterbox => 0.0,
+            Scaling::LetterboxCentred => ((input - used) / 2) as f32,
+        };
+        Ok(Self {
+            scale_x: ratio(width, picture.0) as f32,
+            scale_y: ratio(height, picture.1) as f32,
+            left: offset(input.0, width),
+            top: offset(input.1, height),
+            width,
+            height,
+        })
     }
 }
 
@@ -198,7 +198,7 @@ pub struct PictureInput {
     height: u32,
     values: Vec<f32>,
     /// What the padding in `values` surrounds.
-    inside: Option<Inside>,
+    inside: Option<Placement>,
     scaler: Scaler,
 }
 
@@ -252,25 +252,31 @@ impl PictureInput {
     }
 
     /// Where a picture of this width and height will lie in the input.
-    pub fn placement(&self, picture: (u32, u32)) -> Placement {
+    ///
+    /// # Errors
+    /// As [`Placement::new`].
+    pub fn placement(&self, picture: (u32, u32)) -> Result<Placement> {
         Placement::new(self.preprocess.scaling, picture, self.size())
     }
 
     /// The values of the input tensor for a picture, until the next.
-    pub fn convert(&mut self, picture: &Picture<'_>) -> &[f32] {
-        match picture.format.bytes_per_pixel() {
-            3 => self.convert_pixels::<3>(picture),
-            _ => self.convert_pixels::<4>(picture),
-        }
-        &self.values
-    }
-
-    /// The same for pixels of `SIZE` bytes: known to the compiler, the loops need no bounds checks.
-    fn convert_pixels<const SIZE: usize>(&mut self, picture: &Picture<'_>) {
-        let inside = Inside::new(self.preprocess.scaling, picture.size(), self.size());
+    ///
+    /// # Errors
+    /// As [`Placement::new`].
+    pub fn convert(&mut self, picture: &Picture<'_>) -> Result<&[f32]> {
+        let inside = self.placement(picture.size())?;
         if self.inside.replace(inside) != Some(inside) {
             self.pad();
         }
+        match picture.format.bytes_per_pixel() {
+            3 => self.convert_pixels::<3>(picture, inside),
+            _ => self.convert_pixels::<4>(picture, inside),
+        }
+        Ok(&self.values)
+    }
+
+    /// The same for pixels of `SIZE` bytes: known to the compiler, the loops need no bounds checks.
+    fn convert_pixels<const SIZE: usize>(&mut self, picture: &Picture<'_>, inside: Placement) {
         let scaled = (inside.width, inside.height);
         let mut scaler = std::mem::take(&mut self.scaler);
         scaler.configure(picture.size(), scaled);
@@ -300,7 +306,7 @@ impl PictureInput {
     }
 
     /// Writes row `y` of the scaled picture where it belongs.
-    fn write_row<const SIZE: usize>(&mut self, row: &[u8], format: PictureFormat, inside: Inside, y: usize) {
+    fn write_row<const SIZE: usize>(&mut self, row: &[u8], format: PictureFormat, inside: Placement, y: usize) {
         let mut offsets = format.offsets();
         if self.preprocess.channel_order == ChannelOrder::Bgr {
             offsets.reverse();
@@ -450,7 +456,7 @@ mod tests {
                 let data = picture(from.0, from.1, size, stride);
                 let picture = Picture::new(format, from.0 as u32, from.1 as u32, stride, &data).unwrap();
                 let mut input = PictureInput::new(&spec(&[1, 3, to.1, to.0]), Preprocess::default()).unwrap();
-                let values = input.convert(&picture);
+                let values = input.convert(&picture).unwrap();
                 for (n, &value) in values.iter().enumerate() {
                     let (channel, y, x) = (n / (to.0 * to.1), n / to.0 % to.1, n % to.0);
                     let at = [x, y, format.offsets()[channel]];
@@ -478,7 +484,7 @@ mod tests {
                 let std_dev = [57.375, 57.12, 58.395];
                 let preprocess = Preprocess { channel_order: order, mean, std_dev, ..Preprocess::default() };
                 let mut input = PictureInput::new(&spec(&dims), preprocess).unwrap();
-                let values = input.convert(&picture);
+                let values = input.convert(&picture).unwrap();
                 for (x, y, c) in (0..60).map(|n| (n % 5, n / 5 % 4, n / 20)) {
                     let colour = if order == ChannelOrder::Bgr { 2 - c } else { c };
                     let raw = f32::from(data[y * stride + x * size + format.offsets()[colour]]);
@@ -496,14 +502,16 @@ mod tests {
         for (scaling, first, last) in [(Scaling::Letterbox, 0, 5), (Scaling::LetterboxCentred, 1, 6)] {
             let preprocess = Preprocess { scaling, ..Preprocess::default() };
             let mut input = PictureInput::new(&spec(&[1, 3, 8, 10]), preprocess).unwrap();
-            let values = input.convert(&picture);
+            let values = input.convert(&picture).unwrap();
             for (n, &value) in values.iter().enumerate() {
                 let y = n / 10 % 8;
                 let expected = if (first..last).contains(&y) { 200.0 } else { 114.0 };
                 assert_eq!(value, expected, "{scaling:?} row {y}");
             }
-            let placement = input.placement((40, 20));
-            assert_eq!(placement, Placement { scale_x: 0.25, scale_y: 0.25, left: 0.0, top: first as f32 });
+            let placement = input.placement((40, 20)).unwrap();
+            let expected =
+                Placement { scale_x: 0.25, scale_y: 0.25, left: 0.0, top: first as f32, width: 10, height: 5 };
+            assert_eq!(placement, expected);
         }
     }
 
@@ -515,20 +523,23 @@ mod tests {
         let count = |values: &[f32]| values.iter().filter(|&&v| v == 114.0).count();
         let mut padding = |width: u32, height: u32| {
             let picture = Picture::new(PictureFormat::Rgb, width, height, width as usize * 3, &data).unwrap();
-            count(input.convert(&picture))
+            count(input.convert(&picture).unwrap())
         };
         assert_eq!([padding(16, 8), padding(8, 16), padding(16, 16), padding(16, 8)], [96, 96, 0, 96]);
     }
 
     #[test]
     fn placement_is_what_detectors_need_to_map_boxes_back() {
-        let stretched = Placement::new(Scaling::Stretch, (640, 480), (416, 416));
-        assert_eq!(stretched, Placement { scale_x: 0.65, scale_y: 416.0 / 480.0, left: 0.0, top: 0.0 });
+        let at = Placement::new(Scaling::Stretch, (640, 480), (416, 416)).unwrap();
+        assert_eq!((at.scale_x, at.scale_y, at.left, at.top), (0.65, 416.0 / 480.0, 0.0, 0.0));
         // 640 × 480 in YOLOX's 1088 × 608: bound by the height.
-        let boxed = Placement::new(Scaling::Letterbox, (640, 480), (1088, 608));
-        assert_eq!(boxed, Placement { scale_x: 608.0 / 480.0, scale_y: 608.0 / 480.0, left: 0.0, top: 0.0 });
-        let inside = Inside::new(Scaling::Letterbox, (640, 480), (1088, 608));
-        assert_eq!((inside.width, inside.height), (810, 608));
+        let at = Placement::new(Scaling::Letterbox, (640, 480), (1088, 608)).unwrap();
+        assert_eq!((at.width, at.height, at.left, at.top), (811, 608, 0.0, 0.0));
+        assert_eq!((at.scale_x, at.scale_y), (811.0 / 640.0, 608.0 / 480.0));
+        let at = Placement::new(Scaling::LetterboxCentred, (1920, 1080), (416, 416)).unwrap();
+        assert_eq!((at.width, at.height, at.left, at.top), (416, 234, 0.0, 91.0));
+        let error = Placement::new(Scaling::Stretch, (0, 5), (1, 1)).unwrap_err().to_string();
+        assert_eq!(error, "0 × 5 pixels, sides above 0 are legal");
     }
 
     #[test]
@@ -539,7 +550,7 @@ mod tests {
                 let picture = Picture::new(PictureFormat::Bgr, size.0, size.1, size.0 as usize * 3, &data).unwrap();
                 let preprocess = Preprocess { scaling, ..Preprocess::default() };
                 let mut input = PictureInput::new(&spec(&[1, 3, 6, 9]), preprocess).unwrap();
-                let values = input.convert(&picture);
+                let values = input.convert(&picture).unwrap();
                 assert!(values.iter().any(|&v| v == 77.0), "{scaling:?} {size:?}");
                 assert!(values.iter().all(|&v| v == 77.0 || v == 114.0), "{scaling:?} {size:?}");
             }
