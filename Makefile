@@ -1,12 +1,14 @@
 # The commands of the project. Cargo does the work; this file fetches what is missing and gives each job one name.
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test bench results-statistics results-rate lint fmt doc fuzz install deb clean
+.PHONY: help deps demo test bench results results-rate lint fmt doc fuzz install deb clean
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
 DESTDIR ?=
 FUZZ_SECONDS ?= 600
 DEMO_OUT ?= demo-out
+# Some of the measurements of make results; empty = all.
+RESULTS ?=
 MESON_BUILD ?= build/meson
 
 help: ## This list
@@ -28,9 +30,9 @@ bench: ## Measure throughput, its stages, and the bounds they stand under
 	@scripts/install-deps build
 	@CARGO="$(CARGO)" scripts/bench
 
-results-statistics: ## Rate and accuracy of the statistics modes on a real sequence (needs ../shared/data): long
-	@scripts/install-deps build
-	python3 benches/evaluation/statistics_table.py
+results: ## Rate against task accuracy, all chains: rendered scenes, and real sequences where ../shared/data is: long
+	@scripts/install-deps build infer eval
+	@CARGO="$(CARGO)" scripts/results $(RESULTS)
 
 results-rate: ## Rate against the prototype on a real sequence (needs ../shared/data)
 	@scripts/install-deps build
