@@ -40,7 +40,7 @@ impl Random {
 
     /// A whole number from `low` to `high`, both included.
     pub fn whole(&mut self, low: u32, high: u32) -> u32 {
-        low + (u64::from(self.bits()) * (u64::from(high - low) + 1) >> 32) as u32
+        low + ((u64::from(self.bits()) * (u64::from(high - low) + 1)) >> 32) as u32
     }
 
     pub fn chance(&mut self, probability: f32) -> bool {
