@@ -2,7 +2,7 @@
 
 python make_features.py --data FOLDER [--out ../data]
 
-FOLDER holds demo/ (scene 7) and calibration/ (scenes 500-523, one frame each) as fcm-scenes writes them with --png.
+FOLDER holds demo/ (scene 7) and calibration/ (scenes 500-553, one frame each) as fcm-scenes writes them with --png.
 """
 import argparse
 import os
@@ -14,7 +14,7 @@ from data import read
 
 def rounded(x, steps):
     """float16 on a uniform grid, about `steps` to a standard deviation: what a network run in coarse fixed-point arithmetic hands over,
-    and a file a third of the size."""
+    and a far smaller file."""
     step = 2.0 ** np.round(np.log2(x.std() / steps))
     return (np.round(x / step) * step).astype(np.float16)
 
@@ -29,7 +29,7 @@ def main():
     a = a.parse_args()
     front = onnxruntime.InferenceSession(os.path.join(a.out, "front.onnx"), providers=["CPUExecutionProvider"])
     names = [o.name for o in front.get_outputs()]
-    for source, name, steps in (("demo", "scene", 4), ("calibration", "calibration", 4)):
+    for source, name, steps in (("demo", "scene", 4), ("calibration", "calibration", 1)):
         pictures, _ = read(os.path.join(a.data, source))
         frames = [front.run(None, {"picture": p.transpose(2, 0, 1)[None].astype(np.float32)}) for p in pictures]
         layers = {n: rounded(np.concatenate(values), steps) for n, values in zip(names, zip(*frames))}
