@@ -279,9 +279,7 @@ impl Front {
     /// # Errors
     /// When a side is 0.
     pub fn placement(&self, picture: (u32, u32)) -> Result<Placement> {
-        let at = self.input.placement(picture)?;
-        let (scale_x, scale_y) = (at.scale_x, at.scale_y);
-        Ok(Placement { scale_x, scale_y, left: at.left, top: at.top, width: at.width, height: at.height })
+        Ok(self.input.placement(picture)?)
     }
 
     /// The features of a picture.

@@ -49,6 +49,9 @@ pub enum Error {
     /// A setting out of range.
     #[error("{0}")]
     Setting(String),
+    /// A picture that cannot be placed in the input.
+    #[error(transparent)]
+    Placement(#[from] fcm_analytics::Error),
     /// ONNX Runtime failed.
     #[error("ONNX Runtime: {0}")]
     Runtime(String),

@@ -17,5 +17,6 @@ mod onnx;
 pub mod picture;
 
 pub use error::{Error, Result};
+pub use fcm_analytics::geometry::{Placement, Scaling};
 pub use model::{Dtype, Model, ModelOptions, Outputs, TensorSpec};
-pub use picture::{ChannelOrder, Picture, PictureFormat, PictureInput, Placement, Preprocess, Scaling, TensorLayout};
+pub use picture::{ChannelOrder, Picture, PictureFormat, PictureInput, Preprocess, TensorLayout};

@@ -5,6 +5,7 @@
 
 use crate::model::TensorSpec;
 use crate::{Error, Result};
+use fcm_analytics::geometry::{Placement, Scaling};
 
 /// Longest side of a picture in pixels.
 pub const MAX_SIDE: u32 = 1 << 15;
@@ -83,67 +84,6 @@ impl<'a> Picture<'a> {
     }
 }
 
-/// How a picture is brought to the size of the network's input.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Scaling {
-    /// Width and height by factors of their own.
-    #[default]
-    Stretch,
-    /// Both by the same factor, at the top left; the rest, right or below, is padding.
-    Letterbox,
-    /// Both by the same factor, in the middle; the rest on both sides is padding.
-    LetterboxCentred,
-}
-
-/// Where a picture lies in the network's input: input = picture × scale + offset, both in pixels.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Placement {
-    /// Input pixels a picture pixel, horizontally.
-    pub scale_x: f32,
-    /// Input pixels a picture pixel, vertically.
-    pub scale_y: f32,
-    /// Padding at the left, in whole input pixels.
-    pub left: f32,
-    /// Padding at the top, in whole input pixels.
-    pub top: f32,
-    /// Width of the scaled picture, in input pixels.
-    pub width: u32,
-    /// Height of the scaled picture, in input pixels.
-    pub height: u32,
-}
-
-impl Placement {
-    /// Places a picture in an input, both (width, height). The scaled sides are rounded to whole pixels, and the scales are
-    /// those of the rounded sides, because that is how the picture is resampled.
-    ///
-    /// # Errors
-    /// [`Error::Setting`] for a side of 0.
-    pub fn new(scaling: Scaling, picture: (u32, u32), input: (u32, u32)) -> Result<Self> {
-        if let Some((width, height)) = [picture, input].into_iter().find(|&(width, height)| width == 0 || height == 0) {
-            return Err(Error::Setting(format!("{width} × {height} pixels, sides above 0 are legal")));
-        }
-        let ratio = |input: u32, picture: u32| f64::from(input) / f64::from(picture);
-        let least = ratio(input.0, picture.0).min(ratio(input.1, picture.1));
-        let side = |side: u32, input: u32| ((f64::from(side) * least).round() as u32).clamp(1, input);
-        let (width, height) = match scaling {
-            Scaling::Stretch => input,
-            Scaling::Letterbox | Scaling::LetterboxCentred => (side(picture.0, input.0), side(picture.1, input.1)),
-        };
-        let offset = |input: u32, used: u32| match scaling {
-            Scaling::Stretch | Scaling::Letterbox => 0.0,
-            Scaling::LetterboxCentred => ((input - used) / 2) as f32,
-        };
-        Ok(Self {
-            scale_x: ratio(width, picture.0) as f32,
-            scale_y: ratio(height, picture.1) as f32,
-            left: offset(input.0, width),
-            top: offset(input.1, height),
-            width,
-            height,
-        })
-    }
-}
-
 /// The order of the channels that a network was trained on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ChannelOrder {
@@ -163,7 +103,7 @@ pub enum TensorLayout {
     Nhwc,
 }
 
-/// What is done to a picture. The default is RGB from 0 to 255, stretched.
+/// What is done to a picture. The default is RGB from 0 to 255, letterboxed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Preprocess {
     /// How the picture is brought to size.
@@ -256,7 +196,7 @@ impl PictureInput {
     /// # Errors
     /// As [`Placement::new`].
     pub fn placement(&self, picture: (u32, u32)) -> Result<Placement> {
-        Placement::new(self.preprocess.scaling, picture, self.size())
+        Ok(Placement::new(self.preprocess.scaling, picture, self.size())?)
     }
 
     /// The values of the input tensor for a picture, until the next.
@@ -526,20 +466,6 @@ mod tests {
             count(input.convert(&picture).unwrap())
         };
         assert_eq!([padding(16, 8), padding(8, 16), padding(16, 16), padding(16, 8)], [96, 96, 0, 96]);
-    }
-
-    #[test]
-    fn placement_is_what_detectors_need_to_map_boxes_back() {
-        let at = Placement::new(Scaling::Stretch, (640, 480), (416, 416)).unwrap();
-        assert_eq!((at.scale_x, at.scale_y, at.left, at.top), (0.65, 416.0 / 480.0, 0.0, 0.0));
-        // 640 × 480 in YOLOX's 1088 × 608: bound by the height.
-        let at = Placement::new(Scaling::Letterbox, (640, 480), (1088, 608)).unwrap();
-        assert_eq!((at.width, at.height, at.left, at.top), (811, 608, 0.0, 0.0));
-        assert_eq!((at.scale_x, at.scale_y), (811.0 / 640.0, 608.0 / 480.0));
-        let at = Placement::new(Scaling::LetterboxCentred, (1920, 1080), (416, 416)).unwrap();
-        assert_eq!((at.width, at.height, at.left, at.top), (416, 234, 0.0, 91.0));
-        let error = Placement::new(Scaling::Stretch, (0, 5), (1, 1)).unwrap_err().to_string();
-        assert_eq!(error, "0 × 5 pixels, sides above 0 are legal");
     }
 
     #[test]

@@ -13,7 +13,7 @@
  *
  * ## Example pipelines
  * |[
- * gst-launch-1.0 filesrc location=street.mp4 ! decodebin ! videoconvert ! tensorinfer model=yolox_nano.onnx output-names=956,990,1024 scaling=letterbox channel-order=bgr ! fcmenc ! filesink location=street.fcm
+ * gst-launch-1.0 filesrc location=street.mp4 ! decodebin ! videoconvert ! tensorinfer model=yolox_nano.onnx output-names=956,990,1024 channel-order=bgr ! fcmenc ! filesink location=street.fcm
  * ]| Runs the front half of a detector and codes its features.
  * |[
  * gst-launch-1.0 filesrc location=street.fcm ! fcmparse ! fcmdec ! tensorinfer model=yolox_nano.onnx input-names=956,990,1024 ! fakesink
@@ -33,33 +33,6 @@ mod stats;
 glib::wrapper! {
     /// The element `tensorinfer`.
     pub struct TensorInfer(ObjectSubclass<imp::TensorInfer>) @extends gst::Element, gst::Object;
-}
-
-/// How pictures are brought to the size of the network's input, as the property `scaling` offers it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
-#[repr(u32)]
-#[enum_type(name = "GstFcmScaling")]
-pub enum Scaling {
-    /// Width and height by factors of their own.
-    #[default]
-    #[enum_value(name = "Width and height by factors of their own", nick = "stretch")]
-    Stretch = 0,
-    /// By one factor, at the top left.
-    #[enum_value(name = "By one factor, at the top left, padding right or below", nick = "letterbox")]
-    Letterbox = 1,
-    /// By one factor, in the middle.
-    #[enum_value(name = "By one factor, in the middle, padding on both sides", nick = "letterbox-centred")]
-    LetterboxCentred = 2,
-}
-
-impl From<Scaling> for fcm_infer::Scaling {
-    fn from(scaling: Scaling) -> Self {
-        match scaling {
-            Scaling::Stretch => Self::Stretch,
-            Scaling::Letterbox => Self::Letterbox,
-            Scaling::LetterboxCentred => Self::LetterboxCentred,
-        }
-    }
 }
 
 /// The order of the network's channels, as the property `channel-order` offers it.
@@ -89,7 +62,7 @@ impl From<ChannelOrder> for fcm_infer::ChannelOrder {
 pub fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     #[cfg(feature = "doc")]
     {
-        Scaling::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
+        crate::boxes::PictureScaling::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
         ChannelOrder::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
     }
     gst::Element::register(Some(plugin), "tensorinfer", gst::Rank::NONE, TensorInfer::static_type())

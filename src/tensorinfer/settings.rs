@@ -1,6 +1,7 @@
 //! Settings of `tensorinfer`: the properties, their defaults and ranges.
 
-use super::{ChannelOrder, Scaling};
+use super::ChannelOrder;
+use crate::boxes::PictureScaling;
 use fcm_infer::{Error, ModelOptions, Preprocess};
 use gst::glib;
 use gst::prelude::*;
@@ -15,7 +16,7 @@ pub(super) struct Settings {
     pub output_names: Option<String>,
     pub threads: u32,
     pub library: Option<PathBuf>,
-    pub scaling: Scaling,
+    pub scaling: PictureScaling,
     pub pad_value: u32,
     pub channel_order: ChannelOrder,
     pub mean: Option<String>,
@@ -30,7 +31,7 @@ impl Default for Settings {
             output_names: None,
             threads: ModelOptions::default().threads as u32,
             library: None,
-            scaling: Scaling::default(),
+            scaling: PictureScaling::default(),
             pad_value: Preprocess::default().pad_value.into(),
             channel_order: ChannelOrder::default(),
             mean: None,
