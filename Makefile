@@ -17,7 +17,7 @@ help: ## This list
 deps: ## Install what the build and the tests need and this machine lacks (Debian, Ubuntu)
 	@scripts/install-deps build infer
 
-demo: ## Code real features, print rates and errors, plot them into demo-out/
+demo: ## Follow persons in a rendered street through the codec, print and plot accuracy at each rate into demo-out/
 	@scripts/install-deps build infer demo
 	$(CARGO) build --release --locked
 	$(CARGO) run --release --locked --example demo -- --out $(DEMO_OUT)

@@ -122,6 +122,16 @@ impl Pipeline {
         sample.ok_or_else(|| self.error().unwrap_or_else(|| anyhow!("{} did not come within {PATIENCE}", what())))
     }
 
+    fn wait_for_end(&self) -> Result<()> {
+        let bus = self.0.bus().context("a pipeline without a bus")?;
+        let end = bus.timed_pop_filtered(PATIENCE, &[gst::MessageType::Eos, gst::MessageType::Error]);
+        match end.as_ref().map(|message| message.view()) {
+            Some(gst::MessageView::Error(e)) => bail!("{}", e.error()),
+            Some(_) => Ok(()),
+            None => bail!("the end of the pictures did not arrive within {PATIENCE}"),
+        }
+    }
+
     fn stat(&self, element: &str, name: &str) -> Result<u64> {
         let stats = self.element(element)?.property::<gst::Structure>("stats");
         stats.get(name).with_context(|| format!("{name} of {element}"))
@@ -141,7 +151,11 @@ impl Network {
     }
 
     /// The front half alone: features of every picture, float32 and in the order of the layers.
-    pub fn features(&self, street: &Street, mut take: impl FnMut(&gst::CapsRef, Vec<Vec<f32>>) -> Result<()>) -> Result<()> {
+    pub fn features(
+        &self,
+        street: &Street,
+        mut take: impl FnMut(&gst::CapsRef, Vec<Vec<f32>>) -> Result<()>,
+    ) -> Result<()> {
         let pipeline = Pipeline::new(&format!("appsrc name=in ! tensorinfer model={} ! appsink name=out", self.front))?;
         let (source, sink) = (pipeline.source("in", &street.caps())?, pipeline.sink("out")?);
         pipeline.play()?;
@@ -230,6 +244,9 @@ impl Network {
             server.inference("back")?,
         ];
         run.times = nanoseconds.map(|n| Duration::from_nanos(n / street.pictures.len() as u64));
+        // tcpclientsink keeps the connection until it is stopped.
+        drop(camera);
+        server.wait_for_end()?;
         Ok(run)
     }
 }
@@ -267,23 +284,18 @@ fn drive(input: &Pipeline, output: &Pipeline, street: &Street) -> Result<Run> {
         let pts = picture.pts();
         let start = Instant::now();
         source.push_buffer(picture).map_err(|e| input.error().unwrap_or_else(|| e.into()))?;
-        let sample = output.pull(&sink, || format!("the tracks of frame {frame}, which nothing comes after,")).map_err(
-            // What stopped the camera is the cause of what the server misses.
-            |e| input.error().unwrap_or(e),
-        )?;
+        let sample =
+            output.pull(&sink, || format!("the tracks of frame {frame}, which nothing comes after,")).map_err(
+                // What stopped the camera is the cause of what the server misses.
+                |e| input.error().unwrap_or(e),
+            )?;
         through += start.elapsed();
         let buffer = sample.buffer().context("a sample without a buffer")?;
         ensure!(buffer.pts() == pts, "frame {frame}: time {:?} became {:?}", pts, buffer.pts());
         tracks.push(parse(buffer)?);
     }
     source.end_of_stream()?;
-    let bus = output.0.bus().context("a pipeline without a bus")?;
-    let end = bus.timed_pop_filtered(PATIENCE, &[gst::MessageType::Eos, gst::MessageType::Error]);
-    match end.as_ref().map(|message| message.view()) {
-        Some(gst::MessageView::Error(e)) => bail!("{}", e.error()),
-        Some(_) => {}
-        None => bail!("the end of the pictures did not arrive within {PATIENCE}"),
-    }
+    input.wait_for_end()?;
     let boxes = std::mem::take(&mut *boxes.lock().unwrap()).into_iter().collect::<Result<Vec<_>>>()?;
     ensure!(boxes.len() == tracks.len(), "boxes of {} frames, tracks of {}", boxes.len(), tracks.len());
     through /= tracks.len().max(1) as u32;
@@ -296,7 +308,7 @@ pub fn overlay(street: &Street, frame: usize, tracks: &Frame, size: (u32, u32)) 
     let pipeline = Pipeline::new(&format!(
         "appsrc name=picture ! videoscale method=lanczos ! video/x-raw,width={width},height={height} ! boxoverlay.video \
          appsrc name=tracks ! boxoverlay.boxes \
-         boxoverlay name=boxoverlay ! videoconvert ! video/x-raw,format=RGB ! appsink name=out"
+         boxoverlay name=boxoverlay line-width=2 ! videoconvert ! video/x-raw,format=RGB ! appsink name=out"
     ))?;
     let caps = gst::Caps::builder("application/x-boxes")
         .field("format", "json")

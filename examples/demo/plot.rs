@@ -64,7 +64,11 @@ pub fn draw(path: &Path, street: &Street, uncoded: &Measured, coded: &Measured, 
         (uncoded, format!("Features uncompressed: {}", rate(uncoded.1.kbit_per_second()))),
         (
             coded,
-            format!("Through fcmenc and fcmdec, qp {}: {}, {ratio:.0} times less", coding.qp, rate(coded.1.kbit_per_second())),
+            format!(
+                "Through fcmenc and fcmdec, qp {}: {}, {ratio:.0} times less",
+                coding.qp,
+                rate(coded.1.kbit_per_second())
+            ),
         ),
     ];
     for (n, ((accuracy, run), title)) in (0..).zip(titles) {
