@@ -21,7 +21,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-const RTP_CAPS: &str = "application/x-rtp,media=application,clock-rate=90000,encoding-name=FCM,payload=96,rtcp-fb-nack-pli=true,rtcp-fb-ccm-fir=true";
+const RTP_CAPS: &str =
+    "application/x-rtp,media=application,clock-rate=90000,encoding-name=FCM,rtcp-fb-nack-pli=true,rtcp-fb-ccm-fir=true";
 
 /// Time between two frames.
 const PERIOD: Duration = Duration::from_millis(20);
@@ -59,11 +60,20 @@ impl Drop for Pipeline {
 }
 
 impl Pipeline {
-    fn start(description: &str) -> Result<Self> {
+    fn new(description: &str) -> Result<Self> {
         init();
         let pipeline = gst::parse::launch(description).with_context(|| description.to_owned())?;
-        let pipeline = Self(pipeline.downcast().ok().context("not a pipeline")?);
-        pipeline.0.set_state(gst::State::Playing).with_context(|| description.to_owned())?;
+        Ok(Self(pipeline.downcast().ok().context("not a pipeline")?))
+    }
+
+    fn play(&self) -> Result<()> {
+        self.0.set_state(gst::State::Playing)?;
+        Ok(())
+    }
+
+    fn start(description: &str) -> Result<Self> {
+        let pipeline = Self::new(description)?;
+        pipeline.play().with_context(|| description.to_owned())?;
         Ok(pipeline)
     }
 
@@ -122,29 +132,43 @@ struct Ports {
     to_sender: u16,
 }
 
+/// A `udpsink` to this port.
+fn to(port: u16) -> String {
+    format!("udpsink host=127.0.0.1 port={port} sync=false async=false")
+}
+
+impl Ports {
+    /// What sends RTP to `relay`, and RTCP both ways.
+    fn send(self, relay: SocketAddr) -> String {
+        format!(
+            "rtp.send_rtp_sink_0 rtpbin name=rtp rtp-profile=avpf rtp.send_rtp_src_0 ! {} \
+             rtp.send_rtcp_src_0 ! {} udpsrc address=127.0.0.1 port={} ! rtp.recv_rtcp_sink_0",
+            to(relay.port()),
+            to(self.to_receiver),
+            self.to_sender
+        )
+    }
+
+    /// The same without `rtpbin`, with retransmission.
+    fn send_again(self, relay: SocketAddr) -> String {
+        format!(
+            "rtprtxsend name=rtx payload-type-map=\"application/x-rtp-pt-map,96=(uint)97\" ! rtp.send_rtp_sink \
+             rtpsession name=rtp rtp-profile=avpf rtp.send_rtp_src ! {} \
+             rtp.send_rtcp_src ! {} udpsrc address=127.0.0.1 port={} ! rtp.recv_rtcp_sink",
+            to(relay.port()),
+            to(self.to_receiver),
+            self.to_sender
+        )
+    }
+}
+
 impl Sender {
-    /// Sends `frames` frames to `relay`; `encoder`: properties of `fcmenc`.
-    fn start(
-        features: Features,
-        frames: usize,
-        relay: SocketAddr,
-        ports: Option<Ports>,
-        encoder: &str,
-        pay: &str,
-    ) -> Result<Self> {
-        let udp = format!("udpsink host=127.0.0.1 port={} sync=false async=false", relay.port());
-        let send = match ports {
-            None => udp,
-            Some(Ports { to_receiver, to_sender }) => format!(
-                "rtp.send_rtp_sink_0 rtpbin name=rtp rtp-profile=avpf rtp.send_rtp_src_0 ! {udp} \
-                 rtp.send_rtcp_src_0 ! udpsink host=127.0.0.1 port={to_receiver} sync=false async=false \
-                 udpsrc address=127.0.0.1 port={to_sender} ! rtp.recv_rtcp_sink_0"
-            ),
-        };
+    /// Sends `frames` frames; `encoder`: properties of `fcmenc`; `send`: properties of `rtpfcmpay` and all that follows it.
+    fn start(features: Features, frames: usize, encoder: &str, send: &str) -> Result<Self> {
         let pipeline = Pipeline::start(&format!(
             "appsrc name=src is-live=true format=time do-timestamp=true max-bytes=0 ! fcmenc name=enc qp=16 {encoder} ! tee name=t \
              t. ! queue ! fcmdec ! fakesink name=reference sync=false async=false \
-             t. ! queue name=coded ! rtpfcmpay name=pay {pay} ! {send}"
+             t. ! queue name=coded ! rtpfcmpay name=pay {send}"
         ))?;
         let reference = Arc::new(Mutex::new(Vec::new()));
         let random_access = Arc::new(Mutex::new(Vec::new()));
@@ -199,20 +223,62 @@ struct Receiver {
 }
 
 impl Receiver {
-    fn start(port: u16, ports: Option<Ports>, latency: u32) -> Result<Self> {
-        let decode = "rtpfcmdepay name=depay ! fcmdec name=dec ! fakesink name=sink sync=false async=false";
-        let udp = format!("udpsrc address=127.0.0.1 port={port} caps=\"{RTP_CAPS}\"");
-        let pipeline = Pipeline::start(&match ports {
-            None => format!("{udp} ! rtpjitterbuffer name=jitter latency={latency} do-lost=true ! {decode}"),
-            Some(Ports { to_receiver, to_sender }) => format!(
-                "rtpbin name=rtp rtp-profile=avpf latency={latency} do-lost=true {udp} ! rtp.recv_rtp_sink_0 rtp. ! {decode} \
-                 udpsrc address=127.0.0.1 port={to_receiver} ! rtp.recv_rtcp_sink_0 \
-                 rtp.send_rtcp_src_0 ! udpsink host=127.0.0.1 port={to_sender} sync=false async=false"
-            ),
-        })?;
+    /// Receives RTP at `port` without RTCP.
+    fn start(port: u16, latency: u32) -> Result<Self> {
+        Self::of(&format!(
+            "udpsrc address=127.0.0.1 port={port} caps=\"{RTP_CAPS},payload=96\" \
+             ! rtpjitterbuffer name=jitter latency={latency} do-lost=true"
+        ))
+    }
+
+    /// Receives RTP at `port`, and RTCP both ways.
+    fn with_rtcp(port: u16, ports: Ports, latency: u32) -> Result<Self> {
+        Self::of(&format!(
+            "udpsrc address=127.0.0.1 port={} ! rtp.recv_rtcp_sink_0 rtp.send_rtcp_src_0 ! {} \
+             udpsrc address=127.0.0.1 port={port} caps=\"{RTP_CAPS},payload=96\" ! rtp.recv_rtp_sink_0 \
+             rtpbin name=rtp rtp-profile=avpf latency={latency} do-lost=true rtp.",
+            ports.to_receiver,
+            to(ports.to_sender)
+        ))
+    }
+
+    /// The same without `rtpbin`, with retransmission.
+    fn with_retransmission(port: u16, ports: Ports, latency: u32) -> Result<Self> {
+        Self::of(&format!(
+            "udpsrc address=127.0.0.1 port={} ! rtp.recv_rtcp_sink rtp.send_rtcp_src ! {} \
+             udpsrc address=127.0.0.1 port={port} caps=\"{RTP_CAPS}\" ! rtp.recv_rtp_sink \
+             rtpsession name=rtp rtp-profile=avpf rtp.recv_rtp_src \
+             ! rtprtxreceive name=rtx payload-type-map=\"application/x-rtp-pt-map,96=(uint)97\" \
+             ! rtpssrcdemux ! rtpjitterbuffer latency={latency} do-lost=true do-retransmission=true",
+            ports.to_receiver,
+            to(ports.to_sender)
+        ))
+    }
+
+    /// Receives RTP at `port` with forward error correction packets of payload type 122 in it.
+    fn with_correction(port: u16, latency: u32) -> Result<Self> {
+        Self::of(&format!(
+            "udpsrc address=127.0.0.1 port={port} caps=\"{RTP_CAPS}\" ! rtpstorage name=storage size-time=1000000000 \
+             ! rtpssrcdemux ! rtpjitterbuffer latency={latency} do-lost=true \
+             ! rtpptdemux ignored-payload-types=<122> ! rtpulpfecdec name=fec pt=122"
+        ))
+    }
+
+    /// Decodes what comes from the pipeline `source`.
+    fn of(source: &str) -> Result<Self> {
+        let pipeline = Pipeline::new(&format!(
+            "{source} ! rtpfcmdepay name=depay ! fcmdec name=dec ! fakesink name=sink sync=false async=false"
+        ))?;
+        if let Some((fec, storage)) = pipeline.0.by_name("fec").zip(pipeline.0.by_name("storage")) {
+            fec.set_property("storage", storage.property::<gst::glib::Object>("internal-storage"));
+        }
         if let Some(rtp) = pipeline.0.by_name("rtp") {
             // RTCP has a twentieth of the bandwidth; by default so little that feedback waits its turn.
-            let session = rtp.emit_by_name::<gst::glib::Object>("get-session", &[&0u32]);
+            let session = if rtp.has_property("bandwidth") {
+                rtp.upcast::<gst::glib::Object>()
+            } else {
+                rtp.emit_by_name::<gst::glib::Object>("get-session", &[&0u32])
+            };
             session.set_property("bandwidth", 2_000_000f64);
         }
         let frames = Arc::new(Mutex::new(Vec::new()));
@@ -221,6 +287,7 @@ impl Receiver {
             assert!(!buffer.flags().contains(gst::BufferFlags::CORRUPTED));
             seen.lock().unwrap().push(digest(buffer));
         })?;
+        pipeline.play()?;
         Ok(Self { pipeline, frames })
     }
 
@@ -261,9 +328,14 @@ fn without_feedback(conditions: Conditions) -> Result<()> {
     const FRAMES: usize = 200;
     init();
     let [rtp] = free_ports()?;
-    let receiver = Receiver::start(rtp, None, 500)?;
+    let receiver = Receiver::start(rtp, 500)?;
     let relay = Relay::start(local(0), local(rtp), conditions.clone())?;
-    let mut sender = Sender::start(Features::small(), FRAMES, relay.address(), None, "key-int-max=16", "mtu=4000")?;
+    let mut sender = Sender::start(
+        Features::small(),
+        FRAMES,
+        "key-int-max=16",
+        &format!("mtu=4000 ! {}", to(relay.address().port())),
+    )?;
     sender.finish()?;
     let expected = survivors(&conditions, FRAMES, 16);
     receiver.wait(expected.len(), PATIENCE)?;
@@ -328,10 +400,14 @@ fn with_feedback(conditions: Conditions, frames: usize) -> Result<(Sender, Vec<u
     init();
     let [rtp, to_receiver, to_sender] = free_ports()?;
     let ports = Ports { to_receiver, to_sender };
-    let receiver = Receiver::start(rtp, Some(ports), 60)?;
+    let receiver = Receiver::with_rtcp(rtp, ports, 60)?;
     let relay = Relay::start(local(0), local(rtp), conditions)?;
-    let mut sender =
-        Sender::start(Features::small(), frames, relay.address(), Some(ports), "key-int-max=0", "mtu=600")?;
+    let mut sender = Sender::start(
+        Features::small(),
+        frames,
+        "key-int-max=0",
+        &format!("mtu=600 ! {}", ports.send(relay.address())),
+    )?;
     sender.finish()?;
     receiver.wait(frames, Duration::from_secs(2))?;
     let got = sender.identify(&receiver.frames.lock().unwrap())?;
@@ -385,12 +461,13 @@ fn a_receiver_that_joins_late_or_restarts_asks_for_its_start() -> Result<()> {
     let [rtp, to_receiver, to_sender] = free_ports()?;
     let ports = Ports { to_receiver, to_sender };
     let relay = Relay::start(local(0), local(rtp), Conditions::default())?;
-    let sender = Sender::start(Features::small(), 100_000, relay.address(), Some(ports), "key-int-max=0", "")?;
+    let sender =
+        Sender::start(Features::small(), 100_000, "key-int-max=0", &format!("! {}", ports.send(relay.address())))?;
     while sender.random_access.lock().unwrap().len() < 20 {
         std::thread::sleep(PERIOD);
     }
     for _ in 0..2 {
-        let receiver = Receiver::start(rtp, Some(ports), 60)?;
+        let receiver = Receiver::with_rtcp(rtp, ports, 60)?;
         receiver.wait(10, PATIENCE)?;
         let got = sender.identify(&receiver.frames.lock().unwrap())?;
         ensure!(got.len() >= 10 && got[0] >= 20, "{got:?}");
@@ -404,11 +481,11 @@ fn a_receiver_that_joins_late_or_restarts_asks_for_its_start() -> Result<()> {
 fn a_sender_that_restarts_with_other_shapes_is_followed() -> Result<()> {
     init();
     let [rtp] = free_ports()?;
-    let receiver = Receiver::start(rtp, None, 100)?;
+    let receiver = Receiver::start(rtp, 100)?;
     let relay = Relay::start(local(0), local(rtp), Conditions::default())?;
     let mut received = 0;
     for features in [Features::small(), Features::new(vec![(Shape::chw(5, 9, 7), Dtype::F32)]), Features::small()] {
-        let mut sender = Sender::start(features, 40, relay.address(), None, "key-int-max=1000", "")?;
+        let mut sender = Sender::start(features, 40, "key-int-max=1000", &format!("! {}", to(relay.address().port())))?;
         sender.finish()?;
         receiver.wait(received + 40, PATIENCE)?;
         let frames = receiver.frames.lock().unwrap().split_off(received);
@@ -418,5 +495,62 @@ fn a_sender_that_restarts_with_other_shapes_is_followed() -> Result<()> {
         received += 40;
     }
     assert_eq!(receiver.pipeline.count("dec", "stats", "corrupt")?, 0);
+    Ok(())
+}
+
+/// Says that a test did nothing, because GStreamer has not got this element here.
+fn lacks(element: &str) -> bool {
+    init();
+    let lacks = gst::ElementFactory::find(element).is_none();
+    if lacks {
+        println!("SKIPPED: there is no element {element}");
+    }
+    lacks
+}
+
+#[test]
+fn forward_error_correction_restores_lost_packets() -> Result<()> {
+    const FRAMES: usize = 120;
+    if lacks("rtpulpfecenc") || lacks("rtpstorage") {
+        return Ok(());
+    }
+    let [rtp] = free_ports()?;
+    let receiver = Receiver::with_correction(rtp, 300)?;
+    // Packets of data and of correction take turns; every fifth of data is lost.
+    let drop: Vec<_> = (10..2 * FRAMES as u64).step_by(10).map(|n| n..n + 1).collect();
+    let relay = Relay::start(local(0), local(rtp), Conditions { drop, ..Conditions::default() })?;
+    let send = format!("mtu=4000 ! rtpulpfecenc pt=122 percentage=100 ! {}", to(relay.address().port()));
+    let mut sender = Sender::start(Features::small(), FRAMES, "key-int-max=0", &send)?;
+    sender.finish()?;
+    receiver.wait(FRAMES, PATIENCE)?;
+    let got = sender.identify(&receiver.frames.lock().unwrap())?;
+    let recovered = receiver.pipeline.0.by_name("fec").context("fec")?.property::<u32>("recovered");
+    println!("{} of {FRAMES} frames, {recovered} packets recovered, {:?}", got.len(), relay.counts());
+    assert_eq!(relay.counts().packets as usize, 2 * FRAMES);
+    assert_eq!(got, (0..FRAMES).collect::<Vec<_>>());
+    ensure!(u64::from(recovered) == relay.counts().lost);
+    Ok(())
+}
+
+#[test]
+fn lost_packets_are_sent_again() -> Result<()> {
+    const FRAMES: usize = 120;
+    if lacks("rtprtxsend") {
+        return Ok(());
+    }
+    let [rtp, to_receiver, to_sender] = free_ports()?;
+    let ports = Ports { to_receiver, to_sender };
+    let receiver = Receiver::with_retransmission(rtp, ports, 400)?;
+    let relay =
+        Relay::start(local(0), local(rtp), Conditions { drop: vec![20..22, 50..51, 70..73], ..Conditions::default() })?;
+    let send = format!("mtu=4000 ! {}", ports.send_again(relay.address()));
+    let mut sender = Sender::start(Features::small(), FRAMES, "key-int-max=0", &send)?;
+    sender.finish()?;
+    receiver.wait(FRAMES, Duration::from_secs(3))?;
+    let got = sender.identify(&receiver.frames.lock().unwrap())?;
+    let again = sender.pipeline.0.by_name("rtx").context("rtx")?.property::<u32>("num-rtx-packets");
+    println!("{} of {FRAMES} frames, {again} packets sent again, {:?}", got.len(), relay.counts());
+    ensure!(again >= 6);
+    assert_eq!(got, (0..FRAMES).collect::<Vec<_>>());
     Ok(())
 }
