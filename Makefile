@@ -1,6 +1,6 @@
 # The commands of the project. Cargo does the work; this file fetches what is missing and gives each job one name.
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test bench results-statistics results-rate lint fmt doc fuzz install deb clean
+.PHONY: help deps demo test bench results-statistics results-rate results-loss lint fmt doc fuzz install deb clean
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
@@ -35,6 +35,10 @@ results-statistics: ## Rate and accuracy of the statistics modes on a real seque
 results-rate: ## Rate against the prototype on a real sequence (needs ../shared/data)
 	@scripts/install-deps build
 	python3 benches/evaluation/rate_check.py
+
+results-loss: ## Packet loss against tracking on a real sequence (needs ../shared/data)
+	@scripts/install-deps build
+	python3 benches/evaluation/loss_table.py
 
 lint: ## Formatting and clippy, warnings are errors
 	@scripts/install-deps build
