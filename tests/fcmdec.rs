@@ -571,6 +571,12 @@ fn concealed_frames_are_the_last_one_again_and_flagged() -> Result<()> {
         assert_eq!(statistics_meta::get(buffer).context("statistics")?.refreshed, t == 0 || t == 6);
     }
     assert_eq!((bench.count("concealed"), bench.count("frames")), (3, 4));
+
+    let mut bench = decoder(&caps, &[("conceal", "repeat"), ("conceal-frames", "2")]);
+    for (_, unit) in units.iter().enumerate().filter(|(t, _)| *t != 1) {
+        bench.harness.push(unit.clone())?;
+    }
+    assert_eq!(times(&bench.pull_all()), [0, 2, 3, 6, 7], "old features do more harm than none");
     Ok(())
 }
 

@@ -13,6 +13,7 @@ import random
 import common
 
 MTU, HEADERS, KEY_INT = 1200, 13, 32
+CONCEALED = 8  # fcmdec conceal-frames
 LOSSES = (0.01, 0.05, 0.2)
 # Name: whether a loss asks for a random access unit, how often a packet is sent at most.
 MEANS = {"nothing": (False, 1), "PLI": (True, 1), "FEC 100 %": (False, 2), "FEC 100 %, PLI": (True, 2), "retransmission, PLI": (True, 3)}
@@ -42,10 +43,10 @@ def main():
     nothing = found[0][:0]
 
     def accuracy(received, repeat):
-        seen, last = [], nothing
+        seen, last, age = [], nothing, 0
         for t, has in enumerate(received):
-            last = found[t] if has else last
-            seen.append(found[t] if has else last if repeat else nothing)
+            last, age = (found[t], 0) if has else (last, age + 1)
+            seen.append(last if age == 0 or repeat and age <= CONCEALED else nothing)
         _, _, mota, idf1 = fcmlab.evaluate(seen, common.SEQUENCE)
         return mota, idf1
 
@@ -100,7 +101,7 @@ def report(a, rate, sizes, packets, base, rows):
         f"unit {max(sizes)} bytes in {max(packets)}. Loss-free: MOTA {base['MOTA']:.3f}, IDF1 {base['IDF1']:.3f}. Independent loss of packets, mean of {a.seeds} patterns of 96 frames. *PLI*: a loss",
         f"brings a random access unit {a.round_trip} frames later, which can be lost like any; its frame is taken to be as good as the one that it replaces. *FEC 100 %*: every packet",
         "is there twice, at twice the rate. *Retransmission*: lost packets are sent again up to two times before the jitter buffer lets go. *Repeat*: the last frame's features stand in",
-        "for those that are missing (`fcmdec conceal=repeat`); else the frame has no detections.",
+        f"for up to {CONCEALED} that are missing (`fcmdec conceal=repeat`); else the frame has no detections.",
         "",
         "| loss | means | frames there | MOTA | change | worst | MOTA, repeat | change | worst | IDF1 none / repeat |",
         "|---|---|---|---|---|---|---|---|---|---|",

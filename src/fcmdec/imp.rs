@@ -75,6 +75,8 @@ struct Stream {
     had_output: bool,
     /// The frame sent last, if it may have to be repeated.
     last_raw: Option<(gst::Buffer, FrameStatistics)>,
+    /// How often it was repeated.
+    repeated: u32,
     errors_in_a_row: u32,
     last_number: Option<u32>,
     requests: Pacer,
@@ -145,6 +147,7 @@ impl Stream {
             had_input: false,
             had_output: false,
             last_raw: None,
+            repeated: 0,
             errors_in_a_row: 0,
             last_number: None,
             requests: Pacer::default(),
@@ -307,7 +310,7 @@ impl FcmDec {
     /// Adds what stands in for the frame of `buffer`, which cannot be decoded, to `out`.
     fn conceal(
         &self,
-        stream: &Stream,
+        stream: &mut Stream,
         settings: &Settings,
         buffer: &gst::BufferRef,
         mut out: Vec<Output>,
@@ -315,9 +318,11 @@ impl FcmDec {
         let Some(((last, statistics), layout)) = stream.last_raw.as_ref().zip(stream.layout.as_ref()) else {
             return out;
         };
-        if settings.conceal != Conceal::Repeat {
+        let most = if settings.conceal_frames == 0 { u32::MAX } else { settings.conceal_frames };
+        if settings.conceal != Conceal::Repeat || stream.repeated >= most {
             return out;
         }
+        stream.repeated += 1;
         let mut raw = gst::Buffer::new();
         let unshared = raw.make_mut();
         let of_this = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS | gst::BufferCopyFlags::META;
@@ -453,6 +458,7 @@ impl FcmDec {
             unshared.set_flags(gst::BufferFlags::DISCONT);
         }
         statistics_meta::attach(unshared, layout, frame.statistics(), refreshed);
+        stream.repeated = 0;
         stream.last_raw = (settings.conceal == Conceal::Repeat).then(|| (raw.clone(), frame.statistics().clone()));
         stream.had_output = true;
         {

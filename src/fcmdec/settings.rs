@@ -16,6 +16,7 @@ pub(super) struct Settings {
     pub min_force_key_unit_interval: gst::ClockTime,
     pub qos: bool,
     pub conceal: Conceal,
+    pub conceal_frames: u32,
 }
 
 impl Default for Settings {
@@ -28,6 +29,7 @@ impl Default for Settings {
             min_force_key_unit_interval: gst::ClockTime::ZERO,
             qos: true,
             conceal: Conceal::default(),
+            conceal_frames: 8,
         }
     }
 }
@@ -47,6 +49,7 @@ impl Settings {
             }
             "qos" => self.qos = value.get().expect(TYPE),
             "conceal" => self.conceal = value.get().expect(TYPE),
+            "conceal-frames" => self.conceal_frames = value.get().expect(TYPE),
             name => unreachable!("property {name} is not writable"),
         }
     }
@@ -61,6 +64,7 @@ impl Settings {
             "min-force-key-unit-interval" => self.min_force_key_unit_interval.nseconds().to_value(),
             "qos" => self.qos.to_value(),
             "conceal" => self.conceal.to_value(),
+            "conceal-frames" => self.conceal_frames.to_value(),
             name => unreachable!("there is no property {name}"),
         }
     }
@@ -111,6 +115,12 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
             glib::ParamSpecEnum::builder_with_default("conceal", default.conceal)
                 .nick("Conceal")
                 .blurb("What is sent for access units that cannot be decoded because of loss")
+                .mutable_playing()
+                .build(),
+            glib::ParamSpecUInt::builder("conceal-frames")
+                .nick("Conceal Frames")
+                .blurb("Most frames in a row that are made up; old features do more harm than none (0 = any number)")
+                .default_value(default.conceal_frames)
                 .mutable_playing()
                 .build(),
             glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
