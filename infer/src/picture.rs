@@ -395,7 +395,11 @@ mod tests {
                 let stride = from.0 * size + 5;
                 let data = picture(from.0, from.1, size, stride);
                 let picture = Picture::new(format, from.0 as u32, from.1 as u32, stride, &data).unwrap();
-                let mut input = PictureInput::new(&spec(&[1, 3, to.1, to.0]), Preprocess::default()).unwrap();
+                let mut input = PictureInput::new(
+                    &spec(&[1, 3, to.1, to.0]),
+                    Preprocess { scaling: Scaling::Stretch, ..Preprocess::default() },
+                )
+                .unwrap();
                 let values = input.convert(&picture).unwrap();
                 for (n, &value) in values.iter().enumerate() {
                     let (channel, y, x) = (n / (to.0 * to.1), n / to.0 % to.1, n % to.0);
