@@ -1,6 +1,6 @@
 # The commands of the project. Cargo does the work; this file fetches what is missing and gives each job one name.
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test bench results results-rate network lint fmt doc fuzz install deb clean
+.PHONY: help deps demo test bench results results-rate results-loss network lint fmt doc fuzz install deb clean
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
@@ -37,6 +37,10 @@ results: ## Rate against task accuracy, all chains: rendered scenes, and real se
 results-rate: ## Rate against the prototype on a real sequence (needs ../shared/data)
 	@scripts/install-deps build
 	python3 benches/evaluation/rate_check.py
+
+results-loss: ## Packet loss against tracking on a real sequence (needs ../shared/data)
+	@scripts/install-deps build
+	python3 benches/evaluation/loss_table.py
 
 network: ## Train the project's own network again and compute the features of examples/data from it: long
 	@scripts/install-deps build python

@@ -16,6 +16,9 @@ pub mod fcmdec;
 pub mod fcmenc;
 pub mod fcmparse;
 mod force_key_unit;
+pub mod rtp;
+pub mod rtpfcmdepay;
+pub mod rtpfcmpay;
 pub mod statistics_meta;
 mod tensor_io;
 pub mod tensordetect;
@@ -31,6 +34,8 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     fcmenc::register(plugin)?;
     fcmdec::register(plugin)?;
     fcmparse::register(plugin)?;
+    rtpfcmpay::register(plugin)?;
+    rtpfcmdepay::register(plugin)?;
     tensordetect::register(plugin)?;
     boxtrack::register(plugin)?;
     boxoverlay::register(plugin)?;
