@@ -1,40 +1,50 @@
 # The commands of the project. Cargo does the work; this file fetches what is missing and gives each job one name.
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test bench results-statistics results-rate lint fmt doc fuzz install deb clean
+.PHONY: help deps demo test bench results results-rate results-loss network lint fmt doc fuzz install deb clean
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
 DESTDIR ?=
 FUZZ_SECONDS ?= 600
 DEMO_OUT ?= demo-out
+# Some of the measurements of make results; empty = all.
+RESULTS ?=
 MESON_BUILD ?= build/meson
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 deps: ## Install what the build and the tests need and this machine lacks (Debian, Ubuntu)
-	@scripts/install-deps build
+	@scripts/install-deps build infer
 
 demo: ## Code real features, print rates and errors, plot them into demo-out/
-	@scripts/install-deps build demo
+	@scripts/install-deps build infer demo
 	$(CARGO) build --release --locked
 	$(CARGO) run --release --locked --example demo -- --out $(DEMO_OUT)
 
 test: ## Build everything and run all tests
-	@scripts/install-deps build
+	@scripts/install-deps build infer
 	@CARGO="$(CARGO)" scripts/run-tests
 
 bench: ## Measure throughput, its stages, and the bounds they stand under
 	@scripts/install-deps build
 	@CARGO="$(CARGO)" scripts/bench
 
-results-statistics: ## Rate and accuracy of the statistics modes on a real sequence (needs ../shared/data): long
-	@scripts/install-deps build
-	python3 benches/evaluation/statistics_table.py
+results: ## Rate against task accuracy, all chains: rendered scenes, and real sequences where ../shared/data is: long
+	@scripts/install-deps build infer eval
+	@CARGO="$(CARGO)" scripts/results $(RESULTS)
 
 results-rate: ## Rate against the prototype on a real sequence (needs ../shared/data)
 	@scripts/install-deps build
 	python3 benches/evaluation/rate_check.py
+
+results-loss: ## Packet loss against tracking on a real sequence (needs ../shared/data)
+	@scripts/install-deps build
+	python3 benches/evaluation/loss_table.py
+
+network: ## Train the project's own network again and compute the features of examples/data from it: long
+	@scripts/install-deps build python
+	@CARGO="$(CARGO)" scripts/train-network
 
 lint: ## Formatting and clippy, warnings are errors
 	@scripts/install-deps build

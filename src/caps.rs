@@ -2,8 +2,9 @@
 
 use crate::statistics_meta;
 use crate::tensor_io::dimensions::{Dimensions, MAX_RANK};
+use fcm_codec::bitstream::Reduction;
 use fcm_codec::{
-    ChannelOrder, Dtype, Error, ErrorKind, Layer, Layout, Result, StatisticsMode, StreamFormat, TransformId,
+    ChannelOrder, Dtype, Error, ErrorKind, Layer, Layout, Result, Sequence, StatisticsMode, StreamFormat, TransformId,
 };
 use gst::glib;
 use gst::prelude::*;
@@ -393,6 +394,32 @@ pub fn choose_stream_format(allowed: &gst::CapsRef) -> Option<StreamFormat> {
 }
 
 impl CodedCaps {
+    /// What a sequence parameter set says. `header` is that set, whole, for `codec_data`, which only a packetized stream has; `original` the raw
+    /// caps that were coded, made up from the sequence where they are not known.
+    pub fn of_sequence(
+        sequence: &Sequence,
+        format: StreamFormat,
+        framerate: Framerate,
+        header: Option<Vec<u8>>,
+        original: Option<gst::Caps>,
+    ) -> Self {
+        Self {
+            format,
+            framerate,
+            inner_codec: Some(sequence.inner.name().into()),
+            statistics: Some(sequence.statistics),
+            statistics_period: Some(sequence.stats_period),
+            transform: match sequence.reduction {
+                Reduction::Dct => None,
+                Reduction::Klt(id) => Some(id),
+            },
+            codec_data: header.filter(|_| format == StreamFormat::Packetized),
+            original: Some(original.unwrap_or_else(|| {
+                raw_caps(&RawCaps { format: TensorFormat::Static, tensors: tensor_infos(&sequence.layout), framerate })
+            })),
+        }
+    }
+
     /// The caps. `codec_data` and `original-caps`, which repeat what the stream says too, are left out where they would make
     /// the string longer than transports carry.
     pub fn to_caps(&self) -> gst::Caps {

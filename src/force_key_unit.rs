@@ -4,6 +4,8 @@
 //! this time", so that what cuts the stream into files knows where. The field names are those of
 //! gst-docs, "design/keyframe-force"; they are read here so that the plugin need not link the video library.
 
+use std::time::{Duration, Instant};
+
 /// Name of the structure in both events.
 pub const NAME: &str = "GstForceKeyUnit";
 
@@ -64,6 +66,40 @@ pub fn downstream(
     )
 }
 
+/// While frames are lost, the request is repeated this often: it, or what answers it, may have been lost as well.
+const REPEAT: Duration = Duration::from_secs(1);
+/// With signs of new loss meanwhile it is repeated sooner: what answered it may be what was lost.
+const REPEAT_AFTER_LOSS: Duration = Duration::from_millis(200);
+
+/// Decides when a receiver that lost frames asks for a random access point.
+#[derive(Debug, Default)]
+pub struct Pacer {
+    last: Option<Instant>,
+    waiting: bool,
+}
+
+impl Pacer {
+    /// Frames cannot be used; `new_loss`: something was lost just now, it is not just that a random access point has not come yet. Returns
+    /// whether to ask, not more often than every `interval`.
+    pub fn lost(&mut self, now: Instant, new_loss: bool, interval: Duration) -> bool {
+        let wait = match (std::mem::replace(&mut self.waiting, true), new_loss) {
+            (false, _) => interval,
+            (true, true) => interval.max(REPEAT_AFTER_LOSS),
+            (true, false) => interval.max(REPEAT),
+        };
+        let ask = self.last.is_none_or(|last| now.saturating_duration_since(last) >= wait);
+        if ask {
+            self.last = Some(now);
+        }
+        ask
+    }
+
+    /// A random access point came: the next loss may ask at once.
+    pub fn recovered(&mut self) {
+        self.waiting = false;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,5 +128,20 @@ mod tests {
         let mut event = downstream(None, None, at(40), &request);
         event.make_mut().set_running_time_offset(10_000_000);
         assert_eq!(parse(&event).unwrap().running_time, at(50));
+    }
+
+    #[test]
+    fn requests_are_repeated_sooner_where_more_is_lost() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut pacer = Pacer::default();
+        let mut ask = |ms, new_loss| pacer.lost(at(ms), new_loss, Duration::ZERO);
+        let asked = [ask(0, true), ask(40, false), ask(80, true), ask(210, true), ask(900, false), ask(1250, false)];
+        assert_eq!(asked, [true, false, false, true, false, true]);
+        pacer.recovered();
+        assert!(pacer.lost(at(1260), true, Duration::ZERO), "another loss");
+        pacer.recovered();
+        assert!(!pacer.lost(at(1300), true, Duration::from_millis(100)), "within the interval");
+        assert!(pacer.lost(at(1461), true, Duration::from_millis(100)));
     }
 }

@@ -1,11 +1,14 @@
 //! GStreamer elements for Feature Coding for Machines.
 //!
-//! Registration and the list of modules; the elements translate between GStreamer and the crate `fcm_codec`, which
-//! does the work. Media types and promises: docs/caps.md.
+//! Registration and the list of modules; the elements translate between GStreamer and the crates `fcm_codec` and
+//! `fcm_analytics`, which do the work. Media types and promises: docs/caps.md.
 #![forbid(unsafe_code)]
 // The element pages of gst-inspect and of the documentation are doc comments that rustdoc does not know.
 #![allow(unused_doc_comments)]
 
+pub mod boxes;
+pub mod boxoverlay;
+pub mod boxtrack;
 pub mod caps;
 mod coding_element;
 mod error;
@@ -13,8 +16,14 @@ pub mod fcmdec;
 pub mod fcmenc;
 pub mod fcmparse;
 mod force_key_unit;
+pub mod rtp;
+pub mod rtpfcmdepay;
+pub mod rtpfcmpay;
 pub mod statistics_meta;
 mod tensor_io;
+pub mod tensordetect;
+#[cfg(feature = "infer")]
+pub mod tensorinfer;
 mod transform_files;
 mod typefind;
 
@@ -25,6 +34,13 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     fcmenc::register(plugin)?;
     fcmdec::register(plugin)?;
     fcmparse::register(plugin)?;
+    rtpfcmpay::register(plugin)?;
+    rtpfcmdepay::register(plugin)?;
+    tensordetect::register(plugin)?;
+    boxtrack::register(plugin)?;
+    boxoverlay::register(plugin)?;
+    #[cfg(feature = "infer")]
+    tensorinfer::register(plugin)?;
     typefind::register(plugin)
 }
 

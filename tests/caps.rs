@@ -105,6 +105,7 @@ fn ranks_are_the_documented_ones() -> Result<()> {
             "none" => gst::Rank::NONE,
             "primary" => gst::Rank::PRIMARY,
             "primary + 1" => gst::Rank::PRIMARY + 1,
+            "secondary" => gst::Rank::SECONDARY,
             other => anyhow::bail!("rank {other} of {name}"),
         };
         assert_eq!(rank, expected, "{name}");

@@ -548,3 +548,56 @@ fn buffers_are_reused() -> Result<()> {
     ensure!(seen.len() <= 2, "{} different buffers for 6 frames", seen.len());
     Ok(())
 }
+
+#[test]
+fn concealed_frames_are_the_last_one_again_and_flagged() -> Result<()> {
+    let features = Features::small();
+    let (caps, units) = encode(&features, 8, &[("key-int-max", "6")]);
+    let mut bench = decoder(&caps, &[("conceal", "repeat")]);
+    let raw = |buffer: &gst::BufferRef| buffer.map_readable().expect("mappable").to_vec();
+    let mut out = Vec::new();
+    // Frame 2 never comes, frame 4 comes damaged.
+    for (t, unit) in units.iter().enumerate().filter(|(t, _)| *t != 2) {
+        let unit = if t == 4 { tampered(unit, |bytes| bytes[5] ^= 1) } else { unit.clone() };
+        bench.harness.push(unit)?;
+        out.extend(bench.pull_all());
+    }
+    assert_eq!(times(&out), [0, 1, 3, 4, 5, 6, 7]);
+    for (t, buffer) in times(&out).into_iter().zip(&out) {
+        let concealed = (3..6).contains(&t);
+        assert_eq!(buffer.flags().contains(gst::BufferFlags::CORRUPTED), concealed, "frame {t}");
+        assert_eq!(raw(buffer) == raw(&out[1]), concealed || t == 1, "frame {t}");
+        assert_eq!(is_discont(buffer), t == 0 || t == 6, "frame {t}");
+        assert_eq!(statistics_meta::get(buffer).context("statistics")?.refreshed, t == 0 || t == 6);
+    }
+    assert_eq!((bench.count("concealed"), bench.count("frames")), (3, 4));
+
+    let mut bench = decoder(&caps, &[("conceal", "repeat"), ("conceal-frames", "2")]);
+    for (_, unit) in units.iter().enumerate().filter(|(t, _)| *t != 1) {
+        bench.harness.push(unit.clone())?;
+    }
+    assert_eq!(times(&bench.pull_all()), [0, 2, 3, 6, 7], "old features do more harm than none");
+    Ok(())
+}
+
+#[test]
+fn loss_of_the_answer_is_followed_by_another_request() -> Result<()> {
+    let features = Features::small();
+    let (caps, units) = encode(&features, 30, &[("key-int-max", "0")]);
+    let mut bench = decoder(&caps, &[]);
+    bench.harness.push(units[0].clone())?;
+    let discont = |unit: &gst::Buffer| {
+        let mut unit = unit.copy();
+        unit.make_mut().set_flags(gst::BufferFlags::DISCONT);
+        unit
+    };
+    bench.harness.push(discont(&units[2]))?;
+    bench.harness.push(discont(&units[4]))?;
+    assert_eq!(key_unit_requests(&mut bench), 1, "not at once");
+    std::thread::sleep(std::time::Duration::from_millis(210));
+    bench.harness.push(units[5].clone())?;
+    assert_eq!(key_unit_requests(&mut bench), 0, "nothing new is lost");
+    bench.harness.push(discont(&units[7]))?;
+    assert_eq!(key_unit_requests(&mut bench), 1);
+    Ok(())
+}

@@ -1,4 +1,4 @@
-"""What the evaluation scripts share: where data, measuring tools and the fcm command are; runs of the command; reports.
+"""What evaluation scripts need: where data, measuring tools and the fcm command are; runs of the command; reports.
 
 The measuring tools (detector head, AP, MOTA, IDF1, BD-rate, the prototype of the inner codec) and the data are not part of this
 repository: FCM_DATA names the data (default ../shared/data), FCM_LAB the tools (default: lab beside the data).

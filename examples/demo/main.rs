@@ -1,65 +1,78 @@
-//! The codec at its main job: feature tensors through `fcmenc ! fcmparse ! fcmdec`, measured and plotted.
+//! A street is followed by a network of which a camera runs the front half and a server the rest.
 //!
-//! `cargo run --release --example demo -- [--out FOLDER] [--qp LIST] [--own-only]` takes the repository's own features
-//! (examples/data) and, where the measuring data is at hand (`../shared/data` or `FCM_DATA`), those of a real
-//! sequence. It calibrates a transform on other features, runs the pipeline at every qp with and without restored
-//! statistics, prints what came out and draws `demo.png`.
+//! `cargo run --release --example demo -- [--out FOLDER] [--frames N] [--qp LIST]` renders a street with ground truth, calibrates a
+//! transform on others, sends the features of the front half through `fcmenc`, a TCP connection and `fcmdec`, and measures how
+//! well the persons are still found and followed at each rate. It needs nothing but this repository and ONNX Runtime
+//! (docs/inference.md), prints a table and draws `demo.png`.
 
 mod chain;
-mod features;
-mod measure;
 mod plot;
+mod street;
 
 use anyhow::{Context, Result, bail, ensure};
-use chain::{FRAME_RATE, Run, Settings};
+use chain::{Coding, Network, Run};
+use fcm_analytics::json::Frame;
+use fcm_analytics::metrics::{ClearMot, Identity, average_precision};
+use fcm_analytics::mot::Object;
 use fcm_codec::reduction::calibrate::Calibrator;
-use fcm_codec::{Limits, StatisticsMode, TensorRef};
-use features::Features;
+use fcm_codec::{ChannelOrder, Layer, Layout, Limits, StatisticsMode, TensorRef};
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::Arc;
+use street::{FRAME_RATE, Street};
 
-const DEFAULT_QPS: [u32; 4] = [22, 28, 34, 40];
-
-/// Features to run, and those to calibrate on.
-struct Material {
-    title: String,
-    /// Stem of the transform's file.
-    name: &'static str,
-    test: PathBuf,
-    calibration: Vec<PathBuf>,
-    components: u32,
-}
+const DEFAULT_QPS: [u32; 4] = [24, 30, 36, 42];
+const CALIBRATION_SCENES: u32 = 54;
+const COMPONENTS: u32 = 256;
+/// The network's class of persons.
+const PERSON: u16 = 0;
+/// Overlap with a person from which on it is found.
+const LEAST_IOU: f64 = 0.5;
 
 struct Arguments {
     out: PathBuf,
+    frames: u32,
     qps: Vec<u32>,
-    own_only: bool,
-}
-
-impl Arguments {
-    /// The qp of the charts and tables that show one.
-    fn middle_qp(&self) -> u32 {
-        self.qps[self.qps.len() / 2]
-    }
 }
 
 fn arguments() -> Result<Arguments> {
-    let mut a = Arguments { out: "demo-out".into(), qps: DEFAULT_QPS.to_vec(), own_only: false };
+    let mut a = Arguments { out: "demo-out".into(), frames: 150, qps: DEFAULT_QPS.to_vec() };
     let mut given = std::env::args().skip(1);
     while let Some(option) = given.next() {
         match option.as_str() {
             "--out" => a.out = given.next().context("--out needs a folder")?.into(),
+            "--frames" => {
+                let number = given.next().context("--frames needs a number")?;
+                a.frames = number.parse().with_context(|| format!("--frames {number}"))?;
+                ensure!((1..=10_000).contains(&a.frames), "--frames {number}: 1 to 10000");
+            }
             "--qp" => {
-                let list = given.next().context("--qp needs a list such as 22,28,34,40")?;
+                let list = given.next().context("--qp needs a list such as 24,30,36,42")?;
                 a.qps = list.split(',').map(str::parse).collect::<Result<_, _>>().context("--qp")?;
                 ensure!(a.qps.iter().all(|q| *q <= 63), "--qp {list}: values from 0 to 63");
             }
-            "--own-only" => a.own_only = true,
-            _ => bail!("unknown option {option:?}; there are --out FOLDER, --qp LIST, --own-only"),
+            _ => bail!("unknown option {option:?}; there are --out FOLDER, --frames N, --qp LIST"),
         }
     }
     Ok(a)
+}
+
+/// How good the persons of a run are, against what was rendered.
+pub struct Accuracy {
+    pub ap50: f64,
+    pub mota: f64,
+    pub idf1: f64,
+}
+
+fn accuracy(run: &Run, street: &Street) -> Accuracy {
+    let persons = |frame: &Frame| frame.objects.iter().filter(|o| o.class == PERSON).cloned().collect::<Vec<_>>();
+    let boxes: Vec<_> = run.boxes.iter().map(|f| persons(f).iter().map(|o| o.detection()).collect()).collect();
+    let truth: Vec<_> = street.persons.iter().map(|f| f.iter().map(|o| o.rect).collect()).collect();
+    let object = |o: &fcm_analytics::json::Object| Some(Object { id: i64::try_from(o.id?).ok()?, rect: o.rect() });
+    let tracks: Vec<Vec<_>> = run.tracks.iter().map(|f| persons(f).iter().filter_map(object).collect()).collect();
+    Accuracy {
+        ap50: average_precision(&boxes, &truth, LEAST_IOU).unwrap_or(f64::NAN),
+        mota: ClearMot::evaluate(&street.persons, &tracks, LEAST_IOU).mota(),
+        idf1: Identity::evaluate(&street.persons, &tracks, LEAST_IOU).f1(),
+    }
 }
 
 fn main() -> Result<()> {
@@ -68,135 +81,87 @@ fn main() -> Result<()> {
     gst::init()?;
     gstfcm::plugin_register_static()?;
 
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let data = root.join("examples/data");
-    let mut materials = vec![Material {
-        title: "Rendered street scene, features of the project's own small network".into(),
-        name: "scene",
-        test: data.join("scene.npz"),
-        calibration: vec![data.join("calibration.npz")],
-        components: 256,
-    }];
-    if !a.own_only {
-        match real_sequence(root) {
-            Ok(Some(m)) => materials.push(m),
-            Ok(None) => {
-                println!("No measuring data (../shared/data or FCM_DATA): only the repository's own features.\n")
-            }
-            Err(e) => println!("The real sequence is left out: {e:#}\n"),
+    println!("Rendering {} frames of a street ({FRAME_RATE} a second) ...", a.frames);
+    let street = Street::shown(a.frames)?;
+    let network = Network::own(Path::new(env!("CARGO_MANIFEST_DIR")));
+    println!("Calibrating a transform on {CALIBRATION_SCENES} other streets ...");
+    let transform = calibrate(&network, &a.out).context(
+        "the front half of the network could not be run; where ONNX Runtime is missing, `make deps` fetches it (docs/inference.md)",
+    )?;
+
+    println!("\nWithout the codec, one pipeline:\n\n  gst-launch-1.0 {}\n", network.whole());
+    let uncoded = network.run_uncoded(&street)?;
+    let shown = Coding { qp: a.qps[a.qps.len() / 2], statistics: StatisticsMode::ZScore };
+    println!("With it, two pipelines and a TCP connection between them:\n");
+    println!("  camera: gst-launch-1.0 {}", network.camera(&shown, &transform, 5000));
+    println!("  server: gst-launch-1.0 {}\n", network.server(&transform).replace("port=0", "port=5000"));
+
+    let mut runs = vec![(accuracy(&uncoded, &street), uncoded)];
+    for statistics in [StatisticsMode::ZScore, StatisticsMode::None] {
+        for &qp in &a.qps {
+            println!("Running qp {qp}, statistics {} ...", statistics.name());
+            let run = network.run_coded(&street, &Coding { qp, statistics }, &transform)?;
+            runs.push((accuracy(&run, &street), run));
         }
     }
+    table(&runs);
 
-    let mut done = Vec::new();
-    for m in &materials {
-        let features = Arc::new(Features::read(&m.test)?);
-        let runs = runs(m, &features, &a)?;
-        done.push((m, features, runs));
-    }
-    let rows: Vec<_> = done
-        .iter()
-        .map(|(m, features, runs)| plot::Row {
-            title: m.title.clone(),
-            names: features.layout.layers().iter().map(|l| l.name.clone()).collect(),
-            runs,
-            qp: a.middle_qp(),
-        })
-        .collect();
+    let find = |(_, run): &&(Accuracy, Run)| {
+        run.coding.as_ref().is_some_and(|c| c.qp == shown.qp && c.statistics == shown.statistics)
+    };
+    let coded = runs.iter().find(find).context("no such run")?;
     let picture = a.out.join("demo.png");
-    plot::draw(&picture, &rows)?;
-    println!("Plot: {}", picture.display());
+    plot::draw(&picture, &street, &runs[0], coded, &runs)?;
+    println!("Picture: {}", picture.display());
     Ok(())
 }
 
-/// Calibrates, then runs the pipeline at every qp with and without restored statistics, and prints both.
-fn runs(material: &Material, features: &Arc<Features>, a: &Arguments) -> Result<Vec<Run>> {
-    println!("== {}", material.title);
-    let raw = features.bytes_per_frame() as f64 * 8.0 * f64::from(FRAME_RATE) / 1e6;
-    let layers = features.layout.layers();
-    let shapes: Vec<_> = layers.iter().map(|l| format!("{} {}", l.name, l.shape)).collect();
-    println!(
-        "{} frames of {} (float16): {raw:.1} Mbit/s raw at {FRAME_RATE} frames/s",
-        features.frames,
-        shapes.join(", ")
-    );
-    let transform = calibrate(material, &a.out)?;
-    let qp = a.middle_qp();
-
-    let mut all = Vec::new();
-    for &q in &a.qps {
-        for statistics in [StatisticsMode::None, StatisticsMode::ZScore] {
-            let settings = Settings { qp: q, statistics, transform: transform.clone() };
-            if q == qp && statistics == StatisticsMode::ZScore {
-                println!("Pipeline: {}", chain::description(&features.layout, &settings));
-            }
-            all.push(chain::run(features, &settings)?);
-        }
-    }
-
-    println!("\n  qp  statistics     kbit/s   ratio  encode ms  decode ms   cosine and NMSE of each layer");
-    for r in &all {
-        let rate = r.kbit_per_second();
-        let worth: Vec<_> =
-            r.layers.iter().zip(layers).map(|(m, l)| format!("{} {:.4} {:.4}", l.name, m.cosine(), m.nmse())).collect();
+fn table(runs: &[(Accuracy, Run)]) {
+    let raw = runs[0].1.kbit_per_second();
+    println!("\n  features       qp     kbit/s   ratio    AP50   MOTA   IDF1   front  encode  decode   back  codec   through");
+    println!("                                                                  ms      ms      ms     ms  share        ms");
+    for (accuracy, run) in runs {
+        let (name, qp) = match &run.coding {
+            Some(c) => (c.statistics.name(), c.qp.to_string()),
+            None => ("uncompressed", String::new()),
+        };
+        let rate = run.kbit_per_second();
+        let [front, encode, decode, back] = run.times.map(|t| t.as_secs_f64() * 1e3);
         println!(
-            "  {:2}  {:<10}  {:9.1}  {:6.0}  {:9.2}  {:9.2}   {}",
-            r.settings.qp,
-            r.settings.statistics.name(),
-            rate,
-            raw * 1000.0 / rate,
-            r.encode.as_secs_f64() * 1e3,
-            r.decode.as_secs_f64() * 1e3,
-            worth.join("   ")
+            "  {name:<12}  {qp:>3}  {rate:9.1}  {:6.0}   {:.3}  {:.3}  {:.3}  {front:6.1}  {encode:6.2}  {decode:6.2} {back:6.1}  {:3.0} %  {:8.1}",
+            raw / rate,
+            accuracy.ap50,
+            accuracy.mota,
+            accuracy.idf1,
+            100.0 * run.codec_share(),
+            run.through.as_secs_f64() * 1e3,
         );
     }
-
-    let find = |mode| all.iter().find(|r| r.settings.qp == qp && r.settings.statistics == mode).context("no such run");
-    let (plain, restored) = (find(StatisticsMode::None)?, find(StatisticsMode::ZScore)?);
     println!(
-        "\n  Each layer at qp {qp} (all layers travel together in one stream of {:.1} kbit/s):",
-        restored.kbit_per_second()
+        "\n  Persons, against what was rendered. Raw tensors (float32): {:.1} Mbit/s. Delay: 0 frames, since every picture's tracks\n  \
+         were there before the next picture was sent; through = from picture to tracks, on this machine, mean.\n",
+        raw / 1000.0
     );
-    println!("  layer       raw Mbit/s   mean: before  not restored  restored   std: before  not restored  restored");
-    for (n, layer) in layers.iter().enumerate() {
-        let (p, r) = (&plain.layers[n], &restored.layers[n]);
-        println!(
-            "  {:<10}  {:10.1}   {:12.5}  {:12.5}  {:8.5}   {:11.5}  {:12.5}  {:8.5}",
-            layer.name,
-            layer.bytes() as f64 * 8.0 * f64::from(FRAME_RATE) / 1e6,
-            r.mean().0,
-            p.mean().1,
-            r.mean().1,
-            r.std_dev().0,
-            p.std_dev().1,
-            r.std_dev().1
-        );
-    }
-    println!();
-    Ok(all)
 }
 
 /// Learns the transform, as `fcm calibrate` does, and writes it where the elements can load it.
-fn calibrate(material: &Material, out: &Path) -> Result<PathBuf> {
+fn calibrate(network: &Network, out: &Path) -> Result<PathBuf> {
     let mut calibrator: Option<Calibrator> = None;
-    for path in &material.calibration {
-        let features = Features::read(path)?;
+    network.features(&Street::calibration(CALIBRATION_SCENES)?, |caps, tensors| {
         let calibrator = match &mut calibrator {
             Some(c) => c,
-            none => none.insert(Calibrator::new(features.layout.clone(), &Limits::default())?),
+            none => none.insert(Calibrator::new(layout(caps)?, &Limits::default())?),
         };
-        for frame in 0..features.frames {
-            let tensors: Vec<_> =
-                (0..features.layout.layers().len()).map(|n| TensorRef::F16(features.tensor(n, frame))).collect();
-            calibrator.add(&tensors)?;
-        }
-    }
-    let calibrator = calibrator.context("no calibration files")?;
+        let tensors: Vec<_> = tensors.iter().map(|values| TensorRef::F32(values)).collect();
+        Ok(calibrator.add(&tensors)?)
+    })?;
+    let calibrator = calibrator.context("no features came")?;
     let samples = calibrator.samples();
-    let transform = calibrator.finish(Some(material.components))?;
-    let path = out.join(format!("{}.fcmt", material.name));
+    let transform = calibrator.finish(Some(COMPONENTS))?;
+    let path = out.join("street.fcmt");
     std::fs::write(&path, transform.to_bytes()).with_context(|| path.display().to_string())?;
     println!(
-        "Transform {}: {} of {} components hold {:.2} % of the variance of {samples} vectors",
+        "Transform {}: {} of {} components hold {:.1} % of the variance of {samples} vectors",
         transform.id(),
         transform.components(),
         transform.dimension(),
@@ -205,34 +170,11 @@ fn calibrate(material: &Material, out: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Features of the real sequence, computed on first use by examples/features/extract.py; `None` without the data.
-fn real_sequence(root: &Path) -> Result<Option<Material>> {
-    let data = std::env::var_os("FCM_DATA").map_or_else(|| root.join("../shared/data"), PathBuf::from);
-    if !data.join("models").is_dir() {
-        return Ok(None);
-    }
-    let cache = std::env::var_os("FCM_FEATURES").map_or_else(|| root.join(".cache/features"), PathBuf::from);
-    let list = cache.join("features.json");
-    if !list.exists() {
-        println!("Computing the features of the real sequence, once ...");
-        let status = Command::new("python3")
-            .arg(root.join("examples/features/extract.py"))
-            .arg("--data")
-            .arg(&data)
-            .arg("--out")
-            .arg(&cache)
-            .status()
-            .context("python3 cannot be started")?;
-        ensure!(status.success(), "its features could not be computed (see above)");
-    }
-    let list: serde_json::Value = serde_json::from_slice(&std::fs::read(&list)?)?;
-    let file = |v: &serde_json::Value| v.as_str().map(|s| cache.join(s)).context("features.json names no file");
-    let calibration = list["calibration"].as_array().context("features.json lists no calibration")?;
-    Ok(Some(Material {
-        title: "TUD-Stadtmitte, features of YOLOX-nano cut after its PAN neck".into(),
-        name: "real",
-        test: file(&list["test"])?,
-        calibration: calibration.iter().map(file).collect::<Result<_>>()?,
-        components: 640,
-    }))
+fn layout(caps: &gst::CapsRef) -> Result<Layout> {
+    let layer = |tensor: &gstfcm::caps::TensorInfo| {
+        let order = ChannelOrder::Chw;
+        anyhow::Ok(Layer { name: String::new(), shape: tensor.dimensions.shape(order)?, dtype: tensor.dtype, order })
+    };
+    let layers = gstfcm::caps::parse_raw(caps)?.tensors.iter().map(layer).collect::<Result<_>>()?;
+    Ok(Layout::new(layers, &Limits::default())?)
 }

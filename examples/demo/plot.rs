@@ -1,6 +1,8 @@
-//! The demo's picture: one row of three charts for every set of features.
+//! The demo's picture: a frame without and with the codec, and accuracy at each rate.
 
-use crate::chain::{FRAME_RATE, Run};
+use crate::chain::{self, Run};
+use crate::street::Street;
+use crate::{Accuracy, PERSON};
 use anyhow::{Context, Result, anyhow};
 use fcm_codec::StatisticsMode;
 use plotters::coord::Shift;
@@ -15,239 +17,135 @@ const FONTS: [&str; 4] = [
     "/usr/share/fonts/TTF/DejaVuSans.ttf",
     "/usr/share/fonts/truetype/liberation/LiberationSans-Regular.ttf",
 ];
-const ROW: (u32, u32) = (1800, 520);
+/// Space around everything and between the halves.
+const MARGIN: u32 = 24;
+/// Each of the two pictures; half as large again as they were rendered.
+const PICTURE: (u32, u32) = (768, 432);
+const HEAD: u32 = 64;
+const CHARTS: u32 = 430;
+const SIZE: (u32, u32) = (2 * PICTURE.0 + 3 * MARGIN, 2 * MARGIN + HEAD + PICTURE.1 + CHARTS);
 const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
-const FAINT: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
+const GREY: RGBColor = RGBColor(0x66, 0x66, 0x66);
+const FAINT: RGBColor = RGBColor(0xe2, 0xe2, 0xe2);
 const RESTORED: RGBColor = RGBColor(0x1f, 0x5f, 0xbf);
 const PLAIN: RGBColor = RGBColor(0xe0, 0x82, 0x14);
-const RANDOM_ACCESS: RGBColor = RGBColor(0x14, 0x34, 0x6b);
-const PREDICTED: RGBColor = RGBColor(0x8f, 0xb4, 0xe3);
-const LAYERS: [RGBColor; 6] = [
-    RGBColor(0x1b, 0x7f, 0x5c),
-    RGBColor(0x7a, 0x4f, 0xb5),
-    RGBColor(0xc2, 0x3b, 0x4e),
-    RGBColor(0x6b, 0x6b, 0x6b),
-    RGBColor(0xb0, 0x8a, 0x1e),
-    RGBColor(0x2b, 0x8c, 0xbe),
-];
 
-/// One set of features and its runs.
-pub struct Row<'a> {
-    pub title: String,
-    pub names: Vec<String>,
-    pub runs: &'a [Run],
-    /// Quantiser parameter of the two charts on the left.
-    pub qp: u32,
-}
-
-impl Row<'_> {
-    fn of(&self, mode: StatisticsMode) -> impl Iterator<Item = &Run> {
-        self.runs.iter().filter(move |r| r.settings.statistics == mode)
-    }
-
-    fn at_qp(&self, mode: StatisticsMode) -> Result<&Run> {
-        self.of(mode).find(|r| r.settings.qp == self.qp).context("no run at this qp")
-    }
-}
-
-/// Draws `rows` into a PNG file.
-pub fn draw(path: &Path, rows: &[Row<'_>]) -> Result<()> {
-    let font = FONTS.iter().find_map(|f| std::fs::read(f).ok());
-    let font = font.context("no font for the plot: install DejaVu Sans (Debian: fonts-dejavu-core)")?;
-    // The plotting library keeps fonts for the rest of the process.
-    plotters::style::register_font("sans", FontStyle::Normal, font.leak()).map_err(|_| anyhow!("unreadable font"))?;
-    let area = BitMapBackend::new(path, (ROW.0, ROW.1 * rows.len() as u32)).into_drawing_area();
-    area.fill(&WHITE)?;
-    for (row, area) in rows.iter().zip(area.split_evenly((rows.len(), 1))) {
-        let (head, body) = area.split_vertically(46);
-        head.draw_text(&row.title, &text(24, INK, HPos::Left), (24, 14))?;
-        let charts = body.split_evenly((1, 3));
-        rate(&charts[0], row)?;
-        statistics(&charts[1], row)?;
-        cosine(&charts[2], row)?;
-    }
-    area.present().with_context(|| path.display().to_string())?;
-    Ok(())
-}
+type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+type Measured = (Accuracy, Run);
 
 fn text(size: i32, colour: RGBColor, h: HPos) -> TextStyle<'static> {
     ("sans", size).into_font().color(&colour).pos(Pos::new(h, VPos::Top))
 }
 
-type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
-
-fn rate(area: &Area<'_>, row: &Row<'_>) -> Result<()> {
-    let run = row.at_qp(StatisticsMode::ZScore)?;
-    let kbit: Vec<f64> = run.coded.iter().map(|c| c.bytes as f64 * 8.0 / 1000.0).collect();
-    let (n, top) = (kbit.len(), kbit.iter().copied().fold(0.0, f64::max) * 1.4);
-    let mut chart = ChartBuilder::on(area)
-        .caption(format!("Rate of every frame (qp {})", row.qp), text(20, INK, HPos::Left))
-        .margin(16)
-        .x_label_area_size(52)
-        .y_label_area_size(72)
-        .build_cartesian_2d(-0.5..n as f64 - 0.5, 0.0..top)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(FAINT)
-        .x_labels(8)
-        .x_label_formatter(&|x| format!("{x:.0}"))
-        .y_label_formatter(&|y| if top < 10.0 { format!("{y:.1}") } else { format!("{y:.0}") })
-        .x_desc("frame")
-        .y_desc("kbit per frame")
-        .label_style(text(16, INK, HPos::Left))
-        .axis_desc_style(text(17, INK, HPos::Left))
-        .draw()?;
-    for (label, random_access, colour) in [("random access", true, RANDOM_ACCESS), ("predicted", false, PREDICTED)] {
-        chart
-            .draw_series(
-                kbit.iter()
-                    .zip(&run.coded)
-                    .enumerate()
-                    .filter(|(_, (_, c))| c.random_access == random_access)
-                    .map(|(i, (k, _))| Rectangle::new([(i as f64 - 0.4, 0.0), (i as f64 + 0.4, *k)], colour.filled())),
-            )?
-            .label(label)
-            .legend(move |(x, y)| Rectangle::new([(x, y - 6), (x + 14, y + 6)], colour.filled()));
+/// Rates in the unit that people would say.
+fn rate(kbit: f64) -> String {
+    match kbit {
+        k if k >= 1000.0 => format!("{:.1} Mbit/s", k / 1000.0),
+        k if k >= 100.0 => format!("{k:.0} kbit/s"),
+        k => format!("{k:.1} kbit/s"),
     }
-    let mean = kbit.iter().sum::<f64>() / n as f64;
-    chart
-        .draw_series(LineSeries::new([(-0.5, mean), (n as f64 - 0.5, mean)], PLAIN.stroke_width(2)))?
-        .label(format!("mean: {:.1} kbit/s at {FRAME_RATE} frames/s", run.kbit_per_second()))
-        .legend(|(x, y)| PathElement::new([(x, y), (x + 14, y)], PLAIN.stroke_width(2)));
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.85))
-        .label_font(text(15, INK, HPos::Left))
-        .draw()?;
+}
+
+/// Draws everything into a PNG file. `uncoded` and `coded` are the runs of the two pictures, `runs` all of them.
+pub fn draw(path: &Path, street: &Street, uncoded: &Measured, coded: &Measured, runs: &[Measured]) -> Result<()> {
+    let font = FONTS.iter().find_map(|f| std::fs::read(f).ok());
+    let font = font.context("no font for the plot: install DejaVu Sans (Debian: fonts-dejavu-core)")?;
+    // The plotting library keeps fonts for the rest of the process.
+    plotters::style::register_font("sans", FontStyle::Normal, font.leak()).map_err(|_| anyhow!("unreadable font"))?;
+    let area = BitMapBackend::new(path, SIZE).into_drawing_area();
+    area.fill(&WHITE)?;
+
+    // Where the most persons are followed, there is the most to see.
+    let persons = |n: &usize| uncoded.1.tracks[*n].objects.iter().filter(|o| o.class == PERSON).count();
+    let frame = (0..street.pictures.len()).max_by_key(persons).context("no frames")?;
+    let coding = coded.1.coding.as_ref().context("a coded run")?;
+    let ratio = uncoded.1.kbit_per_second() / coded.1.kbit_per_second();
+    let titles = [
+        (uncoded, format!("Features uncompressed: {}", rate(uncoded.1.kbit_per_second()))),
+        (
+            coded,
+            format!("Through fcmenc and fcmdec, qp {}: {}, {ratio:.0} times less", coding.qp, rate(coded.1.kbit_per_second())),
+        ),
+    ];
+    for (n, ((accuracy, run), title)) in (0..).zip(titles) {
+        let left = (MARGIN + n * (PICTURE.0 + MARGIN)) as i32;
+        area.draw_text(&title, &text(21, INK, HPos::Left), (left, MARGIN as i32 - 6))?;
+        let line = format!(
+            "persons over the whole street: MOTA {:.2}, IDF1 {:.2}, AP50 {:.2}",
+            accuracy.mota, accuracy.idf1, accuracy.ap50
+        );
+        area.draw_text(&line, &text(16, GREY, HPos::Left), (left, MARGIN as i32 + 24))?;
+        let pixels = chain::overlay(street, frame, &run.tracks[frame], PICTURE)?;
+        let at = (left, (MARGIN + HEAD - 8) as i32);
+        let picture = BitMapElement::with_owned_buffer(at, PICTURE, pixels).context("a picture of another size")?;
+        area.draw(&picture)?;
+    }
+    let (_, charts) = area.split_vertically(SIZE.1 - CHARTS);
+    let charts = charts.split_evenly((1, 2));
+    chart(&charts[0], "Tracking of persons at each rate", "MOTA", runs, |a| a.mota)?;
+    chart(&charts[1], "Detection of persons at each rate", "AP50", runs, |a| a.ap50)?;
+    area.present().with_context(|| path.display().to_string())?;
     Ok(())
 }
 
-fn statistics(area: &Area<'_>, row: &Row<'_>) -> Result<()> {
-    let (plain, restored) = (row.at_qp(StatisticsMode::None)?, row.at_qp(StatisticsMode::ZScore)?);
-    // Per layer two groups (mean, standard deviation) of two bars each, in percent.
-    let bars = |run: &Run| -> Vec<f64> {
-        run.layers.iter().flat_map(|l| [100.0 * l.mean_error(), 100.0 * l.std_error()]).collect()
+fn chart(area: &Area<'_>, title: &str, what: &str, runs: &[Measured], of: impl Fn(&Accuracy) -> f64) -> Result<()> {
+    let raw = of(&runs[0].0);
+    let raw_rate = runs[0].1.kbit_per_second();
+    let curve = |mode| {
+        let these = runs.iter().filter(|(_, r)| r.coding.as_ref().is_some_and(|c| c.statistics == mode));
+        let mut points: Vec<_> = these.map(|(a, r)| (r.kbit_per_second(), of(a))).collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        points
     };
-    let (plain, restored) = (bars(plain), bars(restored));
-    let top = plain.iter().chain(&restored).copied().fold(0.0, f64::max).max(1e-6) * 1.3;
-    let groups = plain.len() as f64;
-    let mut chart = ChartBuilder::on(area)
-        .caption(format!("Statistics error after decoding (qp {})", row.qp), text(20, INK, HPos::Left))
-        .margin(16)
-        .x_label_area_size(52)
-        .y_label_area_size(72)
-        .build_cartesian_2d(-0.5..groups - 0.5, 0.0..top)?;
-    chart
-        .configure_mesh()
-        .disable_x_mesh()
-        .light_line_style(TRANSPARENT)
-        .bold_line_style(FAINT)
-        .x_labels(0)
-        .y_desc("error, % of the standard deviation")
-        .label_style(text(16, INK, HPos::Left))
-        .axis_desc_style(text(17, INK, HPos::Left))
-        .draw()?;
-    let sets = [("not restored", &plain, PLAIN, -0.4), ("restored (z-score)", &restored, RESTORED, 0.02)];
-    for (label, values, colour, from) in sets {
-        let at = |i: usize| i as f64 + from;
-        chart
-            .draw_series(
-                values
-                    .iter()
-                    .enumerate()
-                    .map(|(i, v)| Rectangle::new([(at(i), 0.0), (at(i) + 0.38, *v)], colour.filled())),
-            )?
-            .label(label)
-            .legend(move |(x, y)| Rectangle::new([(x, y - 6), (x + 14, y + 6)], colour.filled()));
-        let number = text(13, INK, HPos::Center);
-        chart.draw_series(values.iter().enumerate().map(|(i, v)| {
-            let digits = if *v >= 10.0 {
-                0
-            } else if *v >= 0.095 {
-                1
-            } else {
-                3
-            };
-            EmptyElement::at((at(i) + 0.19, *v)) + Text::new(format!("{v:.digits$}"), (0, -17), number.clone())
-        }))?;
-    }
-    let plane = chart.plotting_area();
-    for (i, name) in row.names.iter().enumerate() {
-        for (k, what) in ["mean", "std dev"].iter().enumerate() {
-            let at = (2 * i + k) as f64;
-            plane.draw(&(EmptyElement::at((at, 0.0)) + Text::new(*what, (0, 7), text(15, INK, HPos::Center))))?;
-        }
-        let middle = 2.0 * i as f64 + 0.5;
-        let label = format!("layer {name}");
-        plane.draw(&(EmptyElement::at((middle, 0.0)) + Text::new(label, (0, 27), text(16, INK, HPos::Center))))?;
-    }
-    chart
-        .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
-        .background_style(WHITE.mix(0.85))
-        .label_font(text(15, INK, HPos::Left))
-        .draw()?;
-    Ok(())
-}
-
-fn cosine(area: &Area<'_>, row: &Row<'_>) -> Result<()> {
-    let rates: Vec<f64> = row.runs.iter().map(Run::kbit_per_second).collect();
-    let (low, high) = rates.iter().fold((f64::MAX, 0.0f64), |(a, b), r| (a.min(*r), b.max(*r)));
-    let cosines = row.runs.iter().flat_map(|r| r.layers.iter().map(|l| l.cosine()));
-    let worst = cosines.fold(1.0f64, f64::min);
-    let floor = (worst - 0.08 * (1.0 - worst)).max(-1.0);
+    let (restored, plain) = (curve(StatisticsMode::ZScore), curve(StatisticsMode::None));
+    let rates = restored.iter().chain(&plain).map(|p| p.0);
+    let (low, high) = rates.fold((f64::MAX, 0.0f64), |(a, b), r| (a.min(r), b.max(r)));
+    let values = restored.iter().chain(&plain).map(|p| p.1).chain([raw]);
+    let (least, most) = values.fold((f64::MAX, f64::MIN), |(a, b), v| (a.min(v), b.max(v)));
+    let room = 0.12 * (most - least).max(0.05);
     // Ticks at round multiples of powers of ten: the library would only mark the powers.
-    let multiples: &[f64] = if high > 4.0 * low { &[1.0, 2.0, 5.0] } else { &[1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0] };
     let powers = (-1..7).map(|e| 10f64.powi(e));
-    let ticks = powers.flat_map(|p| multiples.iter().map(move |m| m * p)).filter(|t| (low..=high).contains(t));
+    let ticks = powers.flat_map(|p| [1.0, 2.0, 5.0].map(|m| m * p)).filter(|t| (low * 0.85..high * 1.2).contains(t));
     let mut chart = ChartBuilder::on(area)
-        .caption("Likeness of the decoded tensors at each rate", text(20, INK, HPos::Left))
-        .margin(16)
+        .caption(title, text(21, INK, HPos::Left))
+        .margin(MARGIN)
         .x_label_area_size(52)
         .y_label_area_size(72)
         .build_cartesian_2d(
             (low * 0.85..high * 1.2).log_scale().with_key_points(ticks.collect()),
-            floor..1.0 + 0.02 * (1.0 - floor),
+            least - room..most + 1.6 * room,
         )?;
     chart
         .configure_mesh()
         .light_line_style(TRANSPARENT)
         .bold_line_style(FAINT)
         .x_labels(8)
-        .x_label_formatter(&|x| if *x < 10.0 { format!("{x:.1}") } else { format!("{x:.0}") })
+        .y_labels(6)
+        .x_label_formatter(&|x| format!("{x:.0}"))
         .y_label_formatter(&|y| format!("{y:.2}"))
-        .x_desc("rate of the stream, kbit/s (logarithmic)")
-        .y_desc("cosine similarity to the original")
+        .x_desc("rate of the features, kbit/s (logarithmic)")
+        .y_desc(what)
         .label_style(text(16, INK, HPos::Left))
         .axis_desc_style(text(17, INK, HPos::Left))
         .draw()?;
-    for (n, name) in row.names.iter().enumerate() {
-        let colour = LAYERS[n % LAYERS.len()];
-        let curve = |mode| {
-            let mut points: Vec<_> = row.of(mode).map(|r| (r.kbit_per_second(), r.layers[n].cosine())).collect();
-            points.sort_by(|a, b| a.0.total_cmp(&b.0));
-            points
-        };
-        let restored = curve(StatisticsMode::ZScore);
-        chart.draw_series(DashedLineSeries::new(curve(StatisticsMode::None), 7, 6, colour.stroke_width(2)))?;
-        chart.draw_series(restored.iter().map(|p| Circle::new(*p, 4, colour.filled())))?;
+    chart
+        .draw_series(DashedLineSeries::new([(low * 0.85, raw), (high * 1.2, raw)], 8, 6, GREY.stroke_width(2)))?
+        .label(format!("uncompressed, {}", rate(raw_rate)))
+        .legend(|(x, y)| PathElement::new([(x, y), (x + 8, y)], GREY.stroke_width(2)));
+    let sets = [("statistics restored (z-score)", restored, RESTORED), ("statistics not restored", plain, PLAIN)];
+    for (label, points, colour) in sets {
+        chart.draw_series(points.iter().map(|p| Circle::new(*p, 5, colour.filled())))?;
         chart
-            .draw_series(LineSeries::new(restored, colour.stroke_width(2)))?
-            .label(format!("layer {name}"))
+            .draw_series(LineSeries::new(points, colour.stroke_width(3)))?
+            .label(label)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
     }
-    chart
-        .draw_series(std::iter::empty::<Circle<(f64, f64), i32>>())?
-        .label("dashed: not restored")
-        .legend(|(x, y)| PathElement::new([(x, y), (x + 7, y)], INK.stroke_width(2)));
     chart
         .configure_series_labels()
         .position(SeriesLabelPosition::LowerRight)
         .background_style(WHITE.mix(0.85))
-        .label_font(text(15, INK, HPos::Left))
+        .border_style(FAINT)
+        .label_font(text(16, INK, HPos::Left))
         .draw()?;
     Ok(())
 }

@@ -2,15 +2,16 @@
 //!
 //! Locks as in `fcmenc`: the streaming thread takes the [`Stream`] out of its mutex while it works.
 
+use super::Conceal;
 use super::settings::{self, Settings};
 use super::stats::Stats;
 use crate::caps::{self, CodedCaps, Framerate, TensorFormat, TensorInfo};
 use crate::coding_element::{self, CodingElement};
-use crate::force_key_unit::{self, Request};
+use crate::force_key_unit::{self, Pacer, Request};
 use crate::tensor_io::{self, pool::TensorPool};
 use crate::{error, statistics_meta, transform_files};
 use fcm_codec::bitstream::{FRAME_NUMBERS, stream::Inspector};
-use fcm_codec::{Decoded, Decoder, DecoderConfig, Error, ErrorKind, FrameKind, Layout, Limits};
+use fcm_codec::{Decoded, Decoder, DecoderConfig, Error, ErrorKind, FrameKind, FrameStatistics, Layout, Limits};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -21,9 +22,6 @@ use std::time::{Duration, Instant};
 static CAT: LazyLock<gst::DebugCategory> =
     LazyLock::new(|| gst::DebugCategory::new("fcmdec", gst::DebugColorFlags::empty(), Some("Feature tensor decoder")));
 
-/// While frames are lost, the request for a random access point is repeated this often: the first may have been lost
-/// as well.
-const REPEAT_REQUEST: Duration = Duration::from_secs(1);
 /// Least time between two warnings about lost frames.
 const WARNING_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -75,9 +73,13 @@ struct Stream {
     losing: bool,
     had_input: bool,
     had_output: bool,
+    /// The frame sent last, if it may have to be repeated.
+    last_raw: Option<(gst::Buffer, FrameStatistics)>,
+    /// How often it was repeated.
+    repeated: u32,
     errors_in_a_row: u32,
     last_number: Option<u32>,
-    last_request: Option<Instant>,
+    requests: Pacer,
     request_count: u32,
     last_warning: Option<Instant>,
     unreported: u64,
@@ -144,9 +146,11 @@ impl Stream {
             losing: false,
             had_input: false,
             had_output: false,
+            last_raw: None,
+            repeated: 0,
             errors_in_a_row: 0,
             last_number: None,
-            last_request: None,
+            requests: Pacer::default(),
             request_count: 0,
             last_warning: None,
             unreported: 0,
@@ -169,7 +173,8 @@ impl Stream {
         self.discont = true;
         self.losing = false;
         self.last_number = None;
-        self.last_request = None;
+        self.last_raw = None;
+        self.requests = Pacer::default();
     }
 }
 
@@ -237,7 +242,14 @@ impl FcmDec {
     }
 
     /// Counts and reports an access unit that gave no frame, and asks for a random access point.
-    fn lose(&self, stream: &mut Stream, settings: &Settings, loss: Loss) -> Result<Vec<Output>, Failure> {
+    /// `discont`: the buffer says that something before it is missing.
+    fn lose(
+        &self,
+        stream: &mut Stream,
+        settings: &Settings,
+        loss: Loss,
+        discont: bool,
+    ) -> Result<Vec<Output>, Failure> {
         let mut out = Vec::new();
         let fresh = !std::mem::replace(&mut stream.losing, true);
         stream.discont = true;
@@ -278,10 +290,8 @@ impl FcmDec {
         }
         if settings.automatic_request_sync_points {
             let interval = Duration::from(settings.min_force_key_unit_interval);
-            let repeat = REPEAT_REQUEST.max(interval);
-            let wait = if fresh { interval } else { repeat };
-            if stream.last_request.is_none_or(|at| at.elapsed() >= wait) {
-                stream.last_request = Some(Instant::now());
+            let new_loss = discont || matches!(loss, Loss::Damaged(_));
+            if stream.requests.lost(Instant::now(), new_loss, interval) {
                 let request = Request { running_time: None, all_headers: true, count: stream.request_count };
                 stream.request_count = stream.request_count.wrapping_add(1);
                 out.push(Output::Upstream(force_key_unit::upstream(&request)));
@@ -297,6 +307,40 @@ impl FcmDec {
         Ok(out)
     }
 
+    /// Adds what stands in for the frame of `buffer`, which cannot be decoded, to `out`.
+    fn conceal(
+        &self,
+        stream: &mut Stream,
+        settings: &Settings,
+        buffer: &gst::BufferRef,
+        mut out: Vec<Output>,
+    ) -> Vec<Output> {
+        let Some(((last, statistics), layout)) = stream.last_raw.as_ref().zip(stream.layout.as_ref()) else {
+            return out;
+        };
+        let most = if settings.conceal_frames == 0 { u32::MAX } else { settings.conceal_frames };
+        if settings.conceal != Conceal::Repeat || stream.repeated >= most {
+            return out;
+        }
+        stream.repeated += 1;
+        let mut raw = gst::Buffer::new();
+        let unshared = raw.make_mut();
+        let of_this = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS | gst::BufferCopyFlags::META;
+        let copied = last
+            .copy_into(unshared, gst::BufferCopyFlags::MEMORY, ..)
+            .and_then(|()| buffer.copy_into(unshared, of_this, ..));
+        if let Err(error) = copied {
+            gst::warning!(CAT, imp = self, "the last frame cannot be repeated: {error}");
+            return out;
+        }
+        unshared.unset_flags(gst::BufferFlags::DISCONT | gst::BufferFlags::DELTA_UNIT | gst::BufferFlags::HEADER);
+        unshared.set_flags(gst::BufferFlags::CORRUPTED);
+        statistics_meta::attach(unshared, layout, statistics, false);
+        self.state.lock().unwrap().stats.concealed += 1;
+        out.push(Output::Buffer(raw));
+        out
+    }
+
     fn decode(&self, stream: &mut Stream, buffer: &gst::Buffer) -> Result<Vec<Output>, Failure> {
         if stream.input.is_none() {
             return Err(Failure::NotNegotiated("access units came before their caps".into()));
@@ -304,7 +348,8 @@ impl FcmDec {
         let settings = self.settings.lock().unwrap().clone();
         let mut out = Vec::new();
         stream.had_input = true;
-        if buffer.flags().contains(gst::BufferFlags::DISCONT) {
+        let discont = buffer.flags().contains(gst::BufferFlags::DISCONT);
+        if discont {
             stream.decoder.reset();
             stream.last_number = None;
             stream.discont = true;
@@ -318,10 +363,12 @@ impl FcmDec {
         let mut frame = match stream.decoder.decode(&map) {
             Ok(Decoded::Frame(frame)) => frame,
             Ok(Decoded::AwaitingRandomAccess { missing }) => {
-                return self.lose(stream, &settings, Loss::Unpredictable(missing));
+                let out = self.lose(stream, &settings, Loss::Unpredictable(missing), discont)?;
+                return Ok(self.conceal(stream, &settings, buffer, out));
             }
             Err(error) if error::costs_only_frames(error.kind()) => {
-                return self.lose(stream, &settings, Loss::Damaged(error));
+                let out = self.lose(stream, &settings, Loss::Damaged(error), discont)?;
+                return Ok(self.conceal(stream, &settings, buffer, out));
             }
             Err(error) => return Err(error.into()),
         };
@@ -331,6 +378,7 @@ impl FcmDec {
         }
         let Some(layout) = &stream.layout else { return Err(Failure::Flow(gst::FlowError::Error)) };
         stream.losing = false;
+        stream.requests.recovered();
         stream.errors_in_a_row = 0;
         // Units lost just before a random access point do no harm to the ones after, but are missing all the same. A number
         // of 0 may also be a new start of the encoder.
@@ -410,6 +458,8 @@ impl FcmDec {
             unshared.set_flags(gst::BufferFlags::DISCONT);
         }
         statistics_meta::attach(unshared, layout, frame.statistics(), refreshed);
+        stream.repeated = 0;
+        stream.last_raw = (settings.conceal == Conceal::Repeat).then(|| (raw.clone(), frame.statistics().clone()));
         stream.had_output = true;
         {
             let stats = &mut self.state.lock().unwrap().stats;

@@ -10,7 +10,8 @@
  * a wish the original caps are restored.
  *
  * A damaged or missing access unit costs the frames up to the next random access point. The element counts them, posts a
- * warning, asks upstream for a random access point, and goes on.
+ * warning, asks upstream for a random access point, and goes on. With #GstFcmDec:conceal, access units that come meanwhile
+ * give the last frame again, flagged CORRUPTED; else they give nothing.
  *
  * ## Example pipelines
  * |[
@@ -32,6 +33,20 @@ mod stats;
 glib::wrapper! {
     /// The element `fcmdec`.
     pub struct FcmDec(ObjectSubclass<imp::FcmDec>) @extends gst::Element, gst::Object;
+}
+
+/// What the property `conceal` offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[repr(u32)]
+#[enum_type(name = "GstFcmConceal")]
+pub enum Conceal {
+    /// Nothing is sent.
+    #[default]
+    #[enum_value(name = "Send nothing until frames can be decoded again", nick = "none")]
+    None = 0,
+    /// The last frame, flagged.
+    #[enum_value(name = "Send the last frame again, with the flag CORRUPTED", nick = "repeat")]
+    Repeat = 1,
 }
 
 /// Registers the element. Its rank lets decodebin choose it: nothing else decodes these caps.

@@ -1,5 +1,6 @@
 //! Settings of `fcmdec`: the properties, their defaults and ranges.
 
+use super::Conceal;
 use fcm_codec::DecoderConfig;
 use gst::glib;
 use gst::prelude::*;
@@ -14,6 +15,8 @@ pub(super) struct Settings {
     pub automatic_request_sync_points: bool,
     pub min_force_key_unit_interval: gst::ClockTime,
     pub qos: bool,
+    pub conceal: Conceal,
+    pub conceal_frames: u32,
 }
 
 impl Default for Settings {
@@ -25,6 +28,8 @@ impl Default for Settings {
             automatic_request_sync_points: true,
             min_force_key_unit_interval: gst::ClockTime::ZERO,
             qos: true,
+            conceal: Conceal::default(),
+            conceal_frames: 8,
         }
     }
 }
@@ -43,6 +48,8 @@ impl Settings {
                 self.min_force_key_unit_interval = gst::ClockTime::try_from(interval).unwrap_or(gst::ClockTime::MAX);
             }
             "qos" => self.qos = value.get().expect(TYPE),
+            "conceal" => self.conceal = value.get().expect(TYPE),
+            "conceal-frames" => self.conceal_frames = value.get().expect(TYPE),
             name => unreachable!("property {name} is not writable"),
         }
     }
@@ -56,6 +63,8 @@ impl Settings {
             "automatic-request-sync-points" => self.automatic_request_sync_points.to_value(),
             "min-force-key-unit-interval" => self.min_force_key_unit_interval.nseconds().to_value(),
             "qos" => self.qos.to_value(),
+            "conceal" => self.conceal.to_value(),
+            "conceal-frames" => self.conceal_frames.to_value(),
             name => unreachable!("there is no property {name}"),
         }
     }
@@ -103,9 +112,20 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .default_value(default.qos)
                 .mutable_playing()
                 .build(),
+            glib::ParamSpecEnum::builder_with_default("conceal", default.conceal)
+                .nick("Conceal")
+                .blurb("What is sent for access units that cannot be decoded because of loss")
+                .mutable_playing()
+                .build(),
+            glib::ParamSpecUInt::builder("conceal-frames")
+                .nick("Conceal Frames")
+                .blurb("Most frames in a row that are made up; old features do more harm than none (0 = any number)")
+                .default_value(default.conceal_frames)
+                .mutable_playing()
+                .build(),
             glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
                 .nick("Stats")
-                .blurb("Counts since the element was started: frames, dropped, corrupt, missing, awaiting, bytes, decode-time in nanoseconds")
+                .blurb("Counts since the element was started: frames, dropped, corrupt, missing, awaiting, concealed, bytes, decode-time in nanoseconds")
                 .read_only()
                 .build(),
         ]

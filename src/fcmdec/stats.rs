@@ -12,6 +12,7 @@ pub(super) struct Stats {
     pub corrupt: u64,
     pub missing: u64,
     pub awaiting: u64,
+    pub concealed: u64,
     pub sync_requests: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
@@ -30,6 +31,7 @@ impl Stats {
             .field("corrupt", self.corrupt)
             .field("missing", self.missing)
             .field("awaiting", self.awaiting)
+            .field("concealed", self.concealed)
             .field("sync-requests", self.sync_requests)
             .field("bytes-in", self.bytes_in)
             .field("bytes-out", self.bytes_out)

@@ -4,8 +4,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
+use fcm_codec::bitstream::FRAME_NUMBERS;
 use fcm_codec::bitstream::stream::{self, Inspector, MARKER, Scan};
-use fcm_codec::bitstream::{FRAME_NUMBERS, Reduction};
 use fcm_codec::{FrameKind, Limits, Sequence, StreamFormat};
 use gst::glib;
 use gst::prelude::*;
@@ -14,7 +14,7 @@ use gst_base::BaseParseFrameFlags;
 use gst_base::prelude::*;
 use gst_base::subclass::prelude::*;
 
-use crate::caps::{self, CodedCaps, RawCaps, TensorFormat};
+use crate::caps::{self, CodedCaps};
 
 static CAT: LazyLock<gst::DebugCategory> =
     LazyLock::new(|| gst::DebugCategory::new("fcmparse", gst::DebugColorFlags::empty(), Some("Feature stream parser")));
@@ -193,28 +193,11 @@ impl State {
         self.inspector.sequence().map(|s| s.framerate).filter(usable).or(self.upstream.framerate)
     }
 
-    /// The caps of the stream, in the framing of upstream.
-    fn coded_caps(&self, sequence: &Sequence) -> CodedCaps {
+    /// The caps of the stream, in the framing `format`.
+    fn coded_caps(&self, sequence: &Sequence, format: StreamFormat) -> CodedCaps {
         let framerate = self.framerate().unwrap_or((0, 1));
-        CodedCaps {
-            format: self.upstream.format,
-            framerate,
-            inner_codec: Some(sequence.inner.name().into()),
-            statistics: Some(sequence.statistics),
-            statistics_period: Some(sequence.stats_period),
-            transform: match sequence.reduction {
-                Reduction::Dct => None,
-                Reduction::Klt(id) => Some(id),
-            },
-            codec_data: self.header.clone(),
-            original: Some(self.upstream.original_caps.clone().unwrap_or_else(|| {
-                caps::raw_caps(&RawCaps {
-                    format: TensorFormat::Static,
-                    tensors: caps::tensor_infos(&sequence.layout),
-                    framerate,
-                })
-            })),
-        }
+        let original = self.upstream.original_caps.clone();
+        CodedCaps::of_sequence(sequence, format, framerate, self.header.clone(), original)
     }
 }
 
@@ -627,7 +610,7 @@ impl FcmParse {
     fn announce(&self) -> Result<StreamFormat, gst::FlowError> {
         let obj = self.obj();
         let reconfigure = obj.src_pad().check_reconfigure();
-        let (sequence, upstream_format, mut coded) = {
+        let (sequence, upstream_format) = {
             let state = lock(&self.state);
             let state = state.as_ref().ok_or(gst::FlowError::Flushing)?;
             let sequence = state.inspector.sequence().ok_or(gst::FlowError::NotNegotiated)?;
@@ -637,13 +620,13 @@ impl FcmParse {
             {
                 return Ok(*format);
             }
-            (sequence.clone(), state.upstream.format, state.coded_caps(sequence))
+            (sequence.clone(), state.upstream.format)
         };
-        coded.format = self.choose_format(upstream_format)?;
-        let format = coded.format;
-        if format == StreamFormat::ByteStream {
-            coded.codec_data = None;
-        }
+        let format = self.choose_format(upstream_format)?;
+        let coded = {
+            let state = lock(&self.state);
+            state.as_ref().ok_or(gst::FlowError::Flushing)?.coded_caps(&sequence, format)
+        };
         let (num, den) = coded.framerate;
         let caps = coded.to_caps();
         if obj.src_pad().current_caps().as_ref() != Some(&caps) {

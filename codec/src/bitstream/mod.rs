@@ -9,6 +9,7 @@ pub(crate) mod unit;
 
 pub use access_unit::FRAME_NUMBERS;
 pub use sequence::{InnerCodec, Reduction, Sequence, VERSION};
+pub use unit::UnitType;
 
 /// How access units are delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

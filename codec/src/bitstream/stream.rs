@@ -9,6 +9,7 @@ use crate::encoder::FrameKind;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Limits;
 use crate::statistics::{FrameStatistics, MeanStd, StatisticsMode};
+use std::ops::Range;
 
 /// The bytes that begin every random access unit of a byte stream (and so every `.fcm` file).
 pub const MARKER: [u8; 4] = [0xFC, b'F', b'C', b'M'];
@@ -126,6 +127,33 @@ pub fn convert(access_unit: &[u8], to: StreamFormat, limits: &Limits, out: &mut 
     }
     out.extend_from_slice(&access_unit[if unit.marked { MARKER.len() } else { 0 }..]);
     Ok(())
+}
+
+/// A unit inside an access unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnitSpan {
+    /// What it holds.
+    pub unit_type: UnitType,
+    /// Its bytes: head, length, payload and check.
+    pub range: Range<usize>,
+}
+
+/// Checks one whole access unit of either format and tells where its units lie, in order, without a marker. `units` is cleared
+/// first. Returns the kind of the frame and its number, modulo 64.
+///
+/// # Errors
+/// `InsufficientData`, `Corruption`, `LimitExceeded`.
+pub fn split(access_unit: &[u8], limits: &Limits, units: &mut Vec<UnitSpan>) -> Result<(FrameKind, u32)> {
+    units.clear();
+    let whole = AccessUnit::read_whole(access_unit, limits)?;
+    let mut at = if whole.marked { MARKER.len() } else { 0 };
+    while at < whole.len {
+        let unit_type = UnitType::of(access_unit[at]).ok_or_else(|| Error::corrupt("a unit of no type"))?;
+        let end = at + unit::needed(&access_unit[at..]);
+        units.push(UnitSpan { unit_type, range: at..end });
+        at = end;
+    }
+    Ok((whole.kind, whole.number))
 }
 
 /// The sequence parameter set of a random access unit, whole, without a marker: the `codec_data` of a packetized stream. `None` for a

@@ -1,0 +1,199 @@
+//! The transform that a codec uses: read from a file, or learnt from other sequences and videos.
+
+use crate::cache::{Cache, hash_file, hash_files};
+use crate::features::layout;
+use crate::network::Network;
+use crate::output;
+use crate::progress::Progress;
+use crate::sequence::{open_picture, pictures};
+use crate::video::VideoReader;
+use anyhow::{Context, Result, ensure};
+use fcm_codec::reduction::calibrate::Calibrator;
+use fcm_codec::{Limits, TensorRef, Transform};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use image::RgbImage;
+use serde_json::json;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Components kept when nothing else is asked for, as in `fcm calibrate`.
+const COMPONENTS: u32 = 640;
+
+/// A sequence or a video to learn from, every n-th picture of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Source {
+    path: PathBuf,
+    stride: usize,
+}
+
+impl std::str::FromStr for Source {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (path, stride) = match text.rsplit_once(':') {
+            Some((path, stride)) if !stride.contains('/') => {
+                let stride = stride.parse().ok().filter(|n| *n > 0);
+                (path, stride.ok_or_else(|| format!("stride in {text:?}, legal are whole numbers above 0"))?)
+            }
+            _ => (text, 1),
+        };
+        Ok(Self { path: path.into(), stride })
+    }
+}
+
+impl Source {
+    /// Name and stride, without any path.
+    pub fn label(&self) -> String {
+        let name = self.path.file_name().map_or_else(|| self.path.to_string_lossy(), |n| n.to_string_lossy());
+        if self.stride == 1 { name.into_owned() } else { format!("{name}:{}", self.stride) }
+    }
+
+    fn hash(&self) -> Result<String> {
+        if self.path.is_dir() {
+            hash_files(pictures(&self.path)?.1.iter().step_by(self.stride))
+        } else {
+            hash_file(&self.path)
+        }
+    }
+
+    fn is(&self, folder: &Path) -> bool {
+        match (self.path.canonicalize(), folder.canonicalize()) {
+            (Ok(a), Ok(b)) => a == b,
+            _ => false,
+        }
+    }
+
+    /// Gives the chosen pictures to `take`, one after the other.
+    fn each(&self, mut take: impl FnMut(&RgbImage) -> Result<()>) -> Result<()> {
+        if self.path.is_dir() {
+            for path in pictures(&self.path)?.1.iter().step_by(self.stride) {
+                take(&open_picture(path)?)?;
+            }
+            return Ok(());
+        }
+        let mut video = VideoReader::open(&self.path)?;
+        let mut n = 0;
+        while let Some(picture) = video.next()? {
+            if n % self.stride == 0 {
+                take(&picture)?;
+            }
+            n += 1;
+        }
+        Ok(())
+    }
+}
+
+/// Where the transform of a run comes from.
+#[derive(Debug, Clone)]
+pub enum Calibration {
+    /// Nowhere: a block DCT.
+    None,
+    /// A file.
+    File(PathBuf),
+    /// Learnt from these, with so many components.
+    Learn(Vec<Source>, Option<u32>),
+}
+
+/// A transform, and what reports say of it.
+#[derive(Clone)]
+pub struct Calibrated {
+    /// The transform; `None` = block DCT.
+    pub transform: Option<Arc<Transform>>,
+    /// Where it came from.
+    pub label: String,
+}
+
+impl Calibration {
+    /// The transform for testing the sequence in `tested`, from which nothing is ever learnt.
+    ///
+    /// # Errors
+    /// When a source cannot be read, or nothing is left to learn from.
+    pub fn get(&self, tested: &Path, network: &Network, threads: usize, cache: &Cache) -> Result<Calibrated> {
+        match self {
+            Calibration::None => Ok(Calibrated { transform: None, label: "none (block DCT)".into() }),
+            Calibration::File(path) => {
+                let transform = Arc::new(read(path)?);
+                let label = format!("{} (K = {})", transform.id(), transform.components());
+                Ok(Calibrated { transform: Some(transform), label })
+            }
+            Calibration::Learn(sources, components) => {
+                let sources: Vec<&Source> = sources.iter().filter(|s| !s.is(tested)).collect();
+                let name = || tested.file_name().unwrap_or(tested.as_os_str()).to_string_lossy();
+                ensure!(
+                    !sources.is_empty(),
+                    "nothing to calibrate on is left for {}, which is not learnt from",
+                    name()
+                );
+                let transform = Arc::new(learn(&sources, *components, network, threads, cache)?);
+                let labels: Vec<String> = sources.iter().map(|s| s.label()).collect();
+                let label = format!("K = {}, learnt from {}", transform.components(), labels.join(", "));
+                Ok(Calibrated { transform: Some(transform), label })
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Transform> {
+    let context = || format!("cannot read the transform {}", path.display());
+    let bytes = std::fs::read(path).with_context(context)?;
+    Transform::from_bytes(&bytes, &Limits::default()).with_context(context)
+}
+
+fn learn(
+    sources: &[&Source],
+    components: Option<u32>,
+    network: &Network,
+    threads: usize,
+    cache: &Cache,
+) -> Result<Transform> {
+    let mut hashes = Vec::new();
+    for source in sources {
+        hashes.push(json!([source.hash()?, source.stride]));
+    }
+    let key = json!({
+        "network": network.front_key(), "sources": hashes, "components": components.unwrap_or(COMPONENTS),
+        "codec": env!("FCM_EVAL_CODEC"),
+    });
+    let path = cache.path("fcmt", &key);
+    if path.exists() {
+        return read(&path);
+    }
+    let mut front = network.open_front(threads)?;
+    let layout = layout(&front.layers())?;
+    let mut calibrator = Calibrator::new(layout.clone(), &Limits::default())?;
+    let progress = Progress::counter("calibrating");
+    let mut narrow: Vec<Vec<f16>> =
+        layout.layers().iter().map(|l| vec![f16::ZERO; l.shape.elements() as usize]).collect();
+    for source in sources {
+        source.each(|picture| {
+            // Through binary16, as `fcm calibrate` sees them in a file of features.
+            for (to, from) in narrow.iter_mut().zip(front.run(picture)?) {
+                to.convert_from_f32_slice(&from);
+            }
+            let tensors: Vec<TensorRef<'_>> = narrow.iter().map(|v| TensorRef::F16(v)).collect();
+            calibrator.add(&tensors).with_context(|| format!("cannot calibrate on {}", source.label()))?;
+            progress.frame()
+        })?;
+    }
+    let dimension = calibrator.dimension();
+    let components = components.unwrap_or_else(|| dimension.min(COMPONENTS));
+    ensure!(components <= dimension, "--components is {components}, legal are 1 to {dimension} for these layers");
+    let transform = calibrator.finish(Some(components))?;
+    output::write(&path, &transform.to_bytes())?;
+    Ok(transform)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stride_follows_the_last_colon() {
+        let source = |text: &str| text.parse::<Source>();
+        assert_eq!(source("a/b:3").unwrap(), Source { path: "a/b".into(), stride: 3 });
+        assert_eq!(source("a:b/c").unwrap(), Source { path: "a:b/c".into(), stride: 1 });
+        assert_eq!(source("x/TUD-Campus:2").unwrap().label(), "TUD-Campus:2");
+        assert!(source("a:0").unwrap_err().contains("a:0"));
+    }
+}

@@ -1,0 +1,100 @@
+//! This project's codec.
+
+use super::{Chain, FarSide, Input, KEY_INT_MAX, Sent, Setting, number};
+use crate::features::Frame;
+use anyhow::{Result, bail};
+use fcm_codec::bitstream::stream::end_of_stream;
+use fcm_codec::{
+    Decoded, Decoder, DecoderConfig, Encoder, EncoderConfig, FrameRequest, RateControl, StatisticsMode, TensorMut,
+    TensorRef,
+};
+use half::f16;
+use serde_json::{Value, json};
+use std::time::Instant;
+
+/// The codec with one of its statistics modes; everything else as by default. Bytes are those of a `.fcm` file.
+pub struct Fcm {
+    statistics: StatisticsMode,
+    name: String,
+}
+
+impl Fcm {
+    /// The chain that restores `statistics`.
+    pub fn new(statistics: StatisticsMode) -> Self {
+        Self { statistics, name: format!("fcm-{}", statistics.name()) }
+    }
+}
+
+impl Chain for Fcm {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn default_points(&self) -> Vec<Setting> {
+        [26, 29, 32, 35, 38].map(Setting::Qp).to_vec()
+    }
+
+    fn parse_point(&self, text: &str) -> Result<Setting> {
+        match text.trim().strip_suffix('k') {
+            Some(rate) => number(rate, 1, u32::MAX).map(Setting::Bitrate),
+            None => number(text, 0, 63).map(Setting::Qp),
+        }
+    }
+
+    fn identity(&self) -> Result<Value> {
+        Ok(json!({"codec": env!("FCM_EVAL_CODEC"), "key-int-max": KEY_INT_MAX}))
+    }
+
+    fn uses_transform(&self) -> bool {
+        true
+    }
+
+    fn send(&self, input: &Input<'_>, setting: Setting, far: &mut dyn FarSide) -> Result<Sent> {
+        let rate_control = match setting {
+            Setting::Qp(qp) => RateControl::ConstantQp(qp),
+            Setting::Bitrate(kbit_per_second) => {
+                RateControl::Bitrate { kbit_per_second, frames_per_second: input.framerate }
+            }
+            _ => bail!("setting {setting:?}, legal are qp and bit rates"),
+        };
+        let config = EncoderConfig {
+            rate_control,
+            statistics: self.statistics,
+            key_int_max: KEY_INT_MAX,
+            transform: input.transform.clone(),
+            framerate: input.framerate,
+            ..EncoderConfig::default()
+        };
+        let transforms = input.transform.iter().cloned().collect();
+        let mut encoder = Encoder::new(config, input.features.layout().clone())?;
+        let mut decoder = Decoder::new(DecoderConfig { transforms, ..DecoderConfig::default() })?;
+        let mut sent = Sent::default();
+        let mut frame = Frame::default();
+        let mut decoded: Vec<Vec<f16>> = Vec::new();
+        let mut unit = Vec::new();
+        for n in 0..input.features.frames() {
+            input.features.read(n, &mut frame)?;
+            let clock = Instant::now();
+            let tensors: Vec<TensorRef<'_>> = frame.layers.iter().map(|l| TensorRef::F16(l)).collect();
+            unit.clear();
+            encoder.encode(&tensors, FrameRequest::default(), &mut unit)?;
+            sent.encoding += clock.elapsed();
+            sent.bytes += unit.len() as u64;
+
+            let clock = Instant::now();
+            let Decoded::Frame(mut out) = decoder.decode(&unit)? else {
+                bail!("the decoder waits for a random access point at frame {n} of a whole stream");
+            };
+            decoded.resize_with(frame.layers.len(), Vec::new);
+            for (n, (to, from)) in decoded.iter_mut().zip(&frame.layers).enumerate() {
+                to.resize(from.len(), f16::ZERO);
+                out.write(n, TensorMut::F16(to))?;
+            }
+            sent.decoding += clock.elapsed();
+            far.features(&decoded)?;
+        }
+        // A file ends with this unit.
+        sent.bytes += end_of_stream().len() as u64;
+        Ok(sent)
+    }
+}

@@ -1,0 +1,184 @@
+//! Chains: the ways from a near side, which has the pictures, to a far side, which wants what is in them.
+//!
+//! To add one, implement [`Chain`] in a file of its own and give it a name in [`by_name`].
+
+mod f16_zstd;
+mod fcm;
+mod remote;
+mod uncompressed;
+
+use crate::features::FeatureFile;
+use anyhow::{Result, bail, ensure};
+use fcm_codec::{StatisticsMode, Transform};
+use half::f16;
+use image::RgbImage;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most frames between random access points, in every chain that predicts.
+pub const KEY_INT_MAX: u32 = 32;
+
+/// One operating point of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Setting {
+    /// There is nothing to set.
+    Fixed,
+    /// Constant quantiser.
+    Qp(u8),
+    /// Average rate, kbit/s.
+    Bitrate(u32),
+    /// Effort of a lossless compressor.
+    Level(u8),
+}
+
+impl std::fmt::Display for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Setting::Fixed => Ok(()),
+            Setting::Qp(qp) => write!(f, "qp {qp}"),
+            Setting::Bitrate(k) => write!(f, "{k} kbit/s"),
+            Setting::Level(l) => write!(f, "level {l}"),
+        }
+    }
+}
+
+/// What a chain can send: features for the back half, or the picture for both halves.
+pub struct Input<'a> {
+    /// The front half's features.
+    pub features: &'a FeatureFile,
+    /// Frames a second, as a fraction.
+    pub framerate: (u32, u32),
+    /// Calibrated transform for codecs that use one.
+    pub transform: Option<Arc<Transform>>,
+    /// Pictures, and what the network takes.
+    pub pictures: &'a dyn Pictures,
+}
+
+/// The pictures of a sequence.
+pub trait Pictures: Sync {
+    /// Picture `n`, from 0.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    fn picture(&self, n: u64) -> Result<RgbImage>;
+
+    /// Width and height that a picture has in the network's input: more than that the network does not see.
+    fn scaled(&self) -> (u32, u32);
+}
+
+/// The far side: takes what arrives, frame by frame, and runs the rest of the network.
+pub trait FarSide {
+    /// A frame of features, the layers in order.
+    ///
+    /// # Errors
+    /// When the network refuses them, or on an interrupt.
+    fn features(&mut self, layers: &[Vec<f16>]) -> Result<()>;
+
+    /// A picture, of any size.
+    ///
+    /// # Errors
+    /// As above.
+    fn picture(&mut self, picture: &RgbImage) -> Result<()>;
+}
+
+/// What was sent, and how long it took.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Sent {
+    /// Everything that must travel, headers included.
+    pub bytes: u64,
+    /// From features or picture to bytes.
+    pub encoding: Duration,
+    /// From bytes to features or picture.
+    pub decoding: Duration,
+}
+
+/// A way to send.
+pub trait Chain: Send + Sync {
+    /// Short name, as on the command line.
+    fn name(&self) -> &str;
+
+    /// The settings to run when the user names none, from the highest rate to the lowest.
+    fn default_points(&self) -> Vec<Setting>;
+
+    /// Turns a point of the command line into a setting.
+    ///
+    /// # Errors
+    /// When it is none of this chain; the message says what is legal.
+    fn parse_point(&self, text: &str) -> Result<Setting>;
+
+    /// What decides the result beside input and setting: versions and fixed settings. Part of the cache's key.
+    ///
+    /// # Errors
+    /// When something the chain needs is not installed.
+    fn identity(&self) -> Result<Value>;
+
+    /// Whether the chain uses a calibrated transform.
+    fn uses_transform(&self) -> bool {
+        false
+    }
+
+    /// Sends all frames of the input, in order, and gives each to the far side.
+    ///
+    /// # Errors
+    /// When coding, or the far side, fails.
+    fn send(&self, input: &Input<'_>, setting: Setting, far: &mut dyn FarSide) -> Result<Sent>;
+}
+
+/// Names of all chains.
+pub const NAMES: [&str; 8] =
+    ["uncompressed", "fcm-none", "fcm-ecs", "fcm-simplified", "fcm-z-score", "f16-zstd", "remote-x264", "remote-x265"];
+
+/// The chain called `name`.
+///
+/// # Errors
+/// When there is none; the message names all.
+pub fn by_name(name: &str) -> Result<Box<dyn Chain>> {
+    Ok(match name {
+        "uncompressed" => Box::new(uncompressed::Uncompressed),
+        "f16-zstd" => Box::new(f16_zstd::F16Zstd),
+        "remote-x264" => Box::new(remote::Remote::x264()),
+        "remote-x265" => Box::new(remote::Remote::x265()),
+        _ => match name.strip_prefix("fcm-").and_then(|mode| mode.parse::<StatisticsMode>().ok()) {
+            Some(mode) => Box::new(fcm::Fcm::new(mode)),
+            None => bail!("chain {name:?}, legal are {}", NAMES.join(", ")),
+        },
+    })
+}
+
+/// A number in a range, for [`Chain::parse_point`].
+fn number<T: std::str::FromStr + PartialOrd + std::fmt::Display>(text: &str, low: T, high: T) -> Result<T> {
+    match text.trim().parse::<T>() {
+        Ok(n) => {
+            ensure!(n >= low && n <= high, "point {text:?}, legal are {low} to {high}");
+            Ok(n)
+        }
+        Err(_) => bail!("point {text:?}, legal are whole numbers from {low} to {high}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_gives_the_chain_of_that_name() {
+        for name in NAMES {
+            assert_eq!(by_name(name).unwrap().name(), name);
+        }
+        let error = by_name("fcm-nothing").err().unwrap().to_string();
+        assert!(error.contains("fcm-nothing") && error.contains("fcm-z-score"), "{error}");
+    }
+
+    #[test]
+    fn points_out_of_range_name_the_range() {
+        let fcm = by_name("fcm-none").unwrap();
+        assert_eq!(fcm.parse_point("32").unwrap(), Setting::Qp(32));
+        assert_eq!(fcm.parse_point("200k").unwrap(), Setting::Bitrate(200));
+        assert!(fcm.parse_point("64").unwrap_err().to_string().contains("0 to 63"));
+        assert!(by_name("remote-x264").unwrap().parse_point("x").unwrap_err().to_string().contains("0 to 51"));
+        assert!(by_name("uncompressed").unwrap().parse_point("1").is_err());
+    }
+}

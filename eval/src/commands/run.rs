@@ -1,0 +1,235 @@
+//! `fcm-eval run`: sequences through chains.
+
+use super::{CacheOptions, NetworkOptions, command_line, print};
+use crate::accuracy::{self, Part};
+use crate::calibration::{Calibration, Source};
+use crate::chains::{self, Setting};
+use crate::evaluate::{self, Outcome, Prepared, Run};
+use crate::features::dims;
+use crate::progress::warn;
+use crate::report::{self, Report, Row, SequenceReport};
+use crate::sequence::{Sequence, fraction};
+use anyhow::{Context, Result, bail, ensure};
+use std::path::PathBuf;
+
+/// Chains that others are compared with, unless --reference says otherwise.
+const REFERENCES: [&str; 3] = ["fcm-none", "remote-x265", "remote-x264"];
+
+/// Run sequences through chains and report accuracy at each rate.
+///
+/// Every finished (sequence, chain, point) is kept in the cache; the same command after an interruption goes on from there.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Sequences: folders with seqinfo.ini, img1/ and gt/gt.txt
+    #[arg(required = true, value_name = "SEQUENCE")]
+    sequences: Vec<PathBuf>,
+    #[command(flatten)]
+    network: NetworkOptions,
+    /// Use the first N frames of each sequence
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    frames: Option<u32>,
+    /// Frame rate instead of the sequence's own
+    #[arg(long, value_name = "F", value_parser = parse_rate)]
+    fps: Option<f64>,
+    /// Calibrated transform of the codec
+    #[arg(long, value_name = "T.fcmt", conflicts_with = "calibrate")]
+    transform: Option<PathBuf>,
+    /// Learn the transform from sequences or videos, every STRIDE-th picture; a sequence that is tested is left out.
+    /// Without this and --transform: block DCT
+    #[arg(long, value_name = "SOURCE[:STRIDE]", num_args = 1)]
+    calibrate: Vec<Source>,
+    /// Components of the learnt transform [default: 640, or the dimension if that is less]
+    #[arg(long, value_name = "K", requires = "calibrate", value_parser = clap::value_parser!(u32).range(1..))]
+    components: Option<u32>,
+    /// Chains to run
+    #[arg(long, value_name = "CHAIN,…", value_delimiter = ',', default_values_t = chains::NAMES.map(str::to_owned))]
+    chains: Vec<String>,
+    /// Points of chains whose names begin with PREFIX: qp, for fcm also bit rates such as 200k, for f16-zstd levels
+    #[arg(long, value_name = "PREFIX=POINT,…", value_parser = parse_points)]
+    points: Vec<Points>,
+    /// Chain that the others' BD-rates are against [default: fcm-none, remote-x265, remote-x264]
+    #[arg(long, value_name = "CHAIN")]
+    reference: Vec<String>,
+    /// Write NAME.md, .csv, .json and .png
+    #[arg(short, long, value_name = "NAME")]
+    output: Option<PathBuf>,
+    /// Heading of the report
+    #[arg(long, default_value = "Rate against accuracy")]
+    title: String,
+    /// Command that the report names, for scripts [default: this one]
+    #[arg(long, value_name = "TEXT")]
+    command: Option<String>,
+    /// Chains that run at once, each on one thread [default: one for each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    jobs: Option<u16>,
+    #[command(flatten)]
+    cache: CacheOptions,
+    /// Print one JSON object, the report
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Points {
+    prefix: String,
+    points: Vec<String>,
+}
+
+fn parse_points(text: &str) -> Result<Points, String> {
+    let (prefix, list) = text.split_once('=').ok_or("legal is PREFIX=POINT,…, such as fcm=26,29,32")?;
+    Ok(Points { prefix: prefix.to_owned(), points: list.split(',').map(str::to_owned).collect() })
+}
+
+fn parse_rate(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(rate) if (0.001..=1e6).contains(&rate) => Ok(rate),
+        _ => Err("legal are 0.001 to 1000000".into()),
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When something asked for is missing or fails, or on an interrupt.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let network = arguments.network.network()?;
+    let runs = runs(arguments)?;
+    for reference in &arguments.reference {
+        let known = runs.iter().any(|r| r.chain.name() == reference);
+        ensure!(known, "reference {reference:?} is none of the chains that are run");
+    }
+    let workers =
+        arguments.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let cache = arguments.cache.cache();
+    let calibration = match (&arguments.transform, &arguments.calibrate[..]) {
+        (Some(path), _) => Calibration::File(path.clone()),
+        (None, []) => Calibration::None,
+        (None, sources) => Calibration::Learn(sources.to_vec(), arguments.components),
+    };
+    let mut sequences = Vec::new();
+    // All are opened first, so that a wrong one is named before the long work begins.
+    for folder in &arguments.sequences {
+        let frames = arguments.frames.map(|n| n as usize);
+        sequences.push(Sequence::open(folder, frames, arguments.fps.map(fraction))?);
+    }
+    let learns = runs.iter().any(|r| r.chain.uses_transform());
+    let mut prepared = Vec::new();
+    for (sequence, folder) in sequences.into_iter().zip(&arguments.sequences) {
+        let source = if learns { &calibration } else { &Calibration::None };
+        let calibrated = source.get(folder, &network, workers, &cache)?;
+        prepared.push(Prepared::new(sequence, calibrated, &network, workers, &cache)?);
+    }
+    let outcomes = evaluate::outcomes(&network, &prepared, &runs, workers, &cache)?;
+    let references = match &arguments.reference[..] {
+        [] => REFERENCES.map(str::to_owned).to_vec(),
+        given => given.to_vec(),
+    };
+    let report = Report {
+        title: arguments.title.clone(),
+        command: arguments.command.clone().unwrap_or_else(command_line),
+        machine: report::machine(),
+        commit: env!("FCM_EVAL_COMMIT").into(),
+        network: network.name().into(),
+        workers,
+        sequences: reports(&prepared, &runs, &outcomes, &references)?,
+    };
+    if let Some(stem) = &arguments.output
+        && let Some(error) = report.write(stem)?
+    {
+        warn(format_args!("no picture was drawn: {error:#}"));
+    }
+    print(&if arguments.json { serde_json::to_string(&report)? } else { report.markdown(None) })
+}
+
+/// The chains asked for with their settings.
+fn runs(arguments: &Arguments) -> Result<Vec<Run>> {
+    let mut runs: Vec<Run> = Vec::new();
+    for name in &arguments.chains {
+        let chain = chains::by_name(name)?;
+        ensure!(runs.iter().all(|r| r.chain.name() != chain.name()), "chain {name:?} twice");
+        // The longest prefix is the one that means this chain most.
+        let fitting = arguments.points.iter().filter(|p| name.starts_with(&p.prefix));
+        let settings = match fitting.max_by_key(|p| p.prefix.len()) {
+            Some(points) => {
+                let parse = |text: &String| chain.parse_point(text).with_context(|| format!("chain {name}"));
+                points.points.iter().map(parse).collect::<Result<Vec<Setting>>>()?
+            }
+            None => chain.default_points(),
+        };
+        runs.push(Run { chain, settings });
+    }
+    for points in &arguments.points {
+        if !arguments.chains.iter().any(|name| name.starts_with(&points.prefix)) {
+            bail!("points for {:?}, no chain that is run begins so", points.prefix);
+        }
+    }
+    Ok(runs)
+}
+
+/// The report of each sequence, and of all together if there are several.
+fn reports(
+    prepared: &[Prepared],
+    runs: &[Run],
+    outcomes: &[Vec<Vec<Outcome>>],
+    references: &[String],
+) -> Result<Vec<SequenceReport>> {
+    let mut all: Vec<Vec<usize>> = (0..prepared.len()).map(|n| vec![n]).collect();
+    if prepared.len() > 1 {
+        all.push((0..prepared.len()).collect());
+    }
+    let mut reports = Vec::new();
+    for members in all {
+        let mut rows = Vec::new();
+        for (r, run) in runs.iter().enumerate() {
+            for (s, setting) in run.settings.iter().enumerate() {
+                let of = |n: &usize| (&prepared[*n], &outcomes[*n][r][s]);
+                rows.push(row(run.chain.name(), *setting, &members.iter().map(of).collect::<Vec<_>>())?);
+            }
+        }
+        let first = &prepared[members[0]];
+        let persons = members.iter().flat_map(|&n| &prepared[n].sequence.truth).map(|f| f.len() as u64).sum();
+        let frames = members.iter().map(|&n| prepared[n].sequence.frames()).sum();
+        let bd_rates = report::bd_tables(&rows, references);
+        let single = members.len() == 1;
+        let layer = |l: &fcm_codec::Layer| {
+            let sides: Vec<String> = dims(l.shape).iter().map(u32::to_string).collect();
+            format!("{} {}", l.name, sides.join("x"))
+        };
+        reports.push(SequenceReport {
+            name: if single { first.sequence.name.clone() } else { "All sequences".into() },
+            frames,
+            frames_per_second: single
+                .then(|| f64::from(first.sequence.framerate.0) / f64::from(first.sequence.framerate.1)),
+            persons,
+            layers: if single { first.features.layout().layers().iter().map(layer).collect() } else { Vec::new() },
+            transform: if single { first.calibrated.label.clone() } else { String::new() },
+            rows,
+            bd_rates,
+        });
+    }
+    Ok(reports)
+}
+
+/// One chain at one setting on these sequences.
+fn row(chain: &str, setting: Setting, members: &[(&Prepared, &Outcome)]) -> Result<Row> {
+    let detections: Vec<_> = members.iter().map(|(_, o)| o.detections()).collect();
+    let parts: Vec<Part<'_>> =
+        members.iter().zip(&detections).map(|((p, _), d)| Part { detections: d, truth: &p.sequence.truth }).collect();
+    let seconds = |p: &Prepared| {
+        let (n, d) = p.sequence.framerate;
+        p.sequence.frames() as f64 * f64::from(d) / f64::from(n)
+    };
+    let frames: u64 = members.iter().map(|(p, _)| p.sequence.frames()).sum();
+    let duration: f64 = members.iter().map(|(p, _)| seconds(p)).sum();
+    let bytes: u64 = members.iter().map(|(_, o)| o.bytes).sum();
+    let milliseconds = |total: f64| total * 1000.0 / frames as f64;
+    Ok(Row {
+        chain: chain.into(),
+        setting: setting.to_string(),
+        kbit_s: bytes as f64 * 8.0 / 1000.0 / duration,
+        bytes,
+        accuracy: accuracy::measure(&parts)?,
+        encode_ms: milliseconds(members.iter().map(|(_, o)| o.encoding).sum()),
+        decode_ms: milliseconds(members.iter().map(|(_, o)| o.decoding).sum()),
+    })
+}

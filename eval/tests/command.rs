@@ -1,0 +1,219 @@
+//! The command from end to end, on a network made here that finds a bright block, and a sequence of one.
+
+#[path = "../../infer/tests/common/mod.rs"]
+mod onnx;
+
+use image::{Rgb, RgbImage};
+use onnx::{F32, constant, int, ints, model, node, value};
+use prost::Message;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+struct Folder(PathBuf);
+
+impl Folder {
+    /// A folder with the network and the sequences `walk` and `other`.
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("fcm-eval-command-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("block.onnx"), network().encode_to_vec()).unwrap();
+        let description =
+            "name = 'block finder'\nmodel = 'block.onnx'\ncut = ['pooled']\n[head]\nstrides = [8]\nperson = 0\n";
+        std::fs::write(folder.join("block.toml"), description).unwrap();
+        sequence(&folder.join("walk"), 24, 2);
+        sequence(&folder.join("other"), 12, 4);
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+
+    /// Runs the command in the folder.
+    fn eval(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_fcm-eval")).args(arguments).current_dir(&self.0).output().unwrap()
+    }
+
+    fn report(&self, arguments: &[&str]) -> (Value, String) {
+        let output = self.eval(&[&["run", "--network", "block.toml", "--json"], arguments].concat());
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{errors}");
+        (serde_json::from_slice(&output.stdout).expect("one JSON object on standard output"), errors)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// `images` 1×3×48×64 → means of 8×8 pixels `pooled` → a box of 12×32 pixels for each cell, with a score that is high where four
+/// cells below each other are bright under a dark one: [48, 6] as YOLOX has it.
+fn network() -> onnx::ModelProto {
+    let mut weights = vec![0.0; 2 * 3 * 5];
+    // Object: the first channel's column of five cells.
+    weights[..5].copy_from_slice(&[-0.05, 0.0125, 0.0125, 0.0125, 0.0125]);
+    let nodes = vec![
+        node("AveragePool", &["images"], &["pooled"], vec![ints("kernel_shape", &[8, 8]), ints("strides", &[8, 8])]),
+        node("Conv", &["pooled", "none", "sides"], &["boxes"], vec![]),
+        node("Conv", &["pooled", "column", "levels"], &["scores"], vec![ints("pads", &[2, 0, 2, 0])]),
+        node("Sigmoid", &["scores"], &["probabilities"], vec![]),
+        node("Concat", &["boxes", "probabilities"], &["all"], vec![int("axis", 1)]),
+        node("Flatten", &["all"], &["planes"], vec![int("axis", 2)]),
+        node("Transpose", &["planes"], &["output"], vec![ints("perm", &[1, 0])]),
+    ];
+    let constants = vec![
+        constant("none", &[4, 3, 1, 1], &[0.0; 12]),
+        constant("sides", &[4], &[0.5, 1.0, (12.0f32 / 8.0).ln(), (32.0f32 / 8.0).ln()]),
+        constant("column", &[2, 3, 5, 1], &weights),
+        constant("levels", &[2], &[-5.0, 8.0]),
+    ];
+    model(nodes, constants, vec![value("images", F32, &[1, 3, 48, 64])], vec![value("output", F32, &[48, 6])])
+}
+
+/// A bright block that moves by `step` pixels a frame, a person; and a vehicle that nobody is asked to find.
+fn sequence(folder: &Path, frames: u32, step: u32) {
+    std::fs::create_dir_all(folder.join("img1")).unwrap();
+    std::fs::create_dir_all(folder.join("gt")).unwrap();
+    let name = folder.file_name().unwrap().to_str().unwrap();
+    let info = format!(
+        "[Sequence]\nname={name}\nimDir=img1\nframeRate=25\nseqLength={frames}\nimWidth=64\nimHeight=48\nimExt=.png\n"
+    );
+    std::fs::write(folder.join("seqinfo.ini"), info).unwrap();
+    let mut truth = String::new();
+    for n in 1..=frames {
+        let left = step * n;
+        let bright = |x: u32, y: u32| (left..left + 12).contains(&x) && (8..40).contains(&y);
+        let picture = RgbImage::from_fn(64, 48, |x, y| Rgb([if bright(x, y) { 240 } else { 20 + (x % 7) as u8 }; 3]));
+        picture.save(folder.join(format!("img1/{n:06}.png"))).unwrap();
+        truth += &format!("{n},1,{left},8,12,32,1,1,1\n{n},2,1,1,9,9,1,3,1\n");
+    }
+    std::fs::write(folder.join("gt/gt.txt"), truth).unwrap();
+}
+
+fn rows<'a>(report: &'a Value, sequence: &str, chain: &str) -> Vec<&'a Value> {
+    let sequences = report["sequences"].as_array().unwrap();
+    let sequence = sequences.iter().find(|s| s["name"] == sequence).unwrap();
+    sequence["rows"].as_array().unwrap().iter().filter(|r| r["chain"] == chain).collect()
+}
+
+#[test]
+fn a_run_measures_every_chain_and_the_next_one_has_it_all_already() {
+    let folder = Folder::new("run");
+    let arguments = [
+        "--chains",
+        "uncompressed,f16-zstd,fcm-none,fcm-z-score",
+        "--points",
+        "fcm=4,28,40",
+        "--calibrate",
+        "other",
+        "walk",
+        "-o",
+        "out/walk",
+    ];
+    let (report, _) = folder.report(&arguments);
+    let ap = |row: &Value| row["AP50"].as_f64().unwrap();
+    let [original] = rows(&report, "walk", "uncompressed")[..] else { panic!("one row") };
+    assert!(ap(original) > 0.5, "the network finds the block: {original}");
+    // 3 × 6 × 8 values of four bytes, 25 times a second.
+    assert_eq!(original["kbit_s"].as_f64().unwrap(), 144.0 * 32.0 * 25.0 / 1000.0);
+    let [zstd] = rows(&report, "walk", "f16-zstd")[..] else { panic!("one row") };
+    for measure in ["AP50", "AP75", "MOTA", "IDF1", "HOTA"] {
+        assert_eq!(zstd[measure], original[measure], "{measure}");
+    }
+    let coded = rows(&report, "walk", "fcm-none");
+    assert_eq!(coded.len(), 3);
+    assert!((ap(coded[0]) - ap(original)).abs() < 0.05, "{} and {original}", coded[0]);
+    let rates: Vec<f64> = coded.iter().map(|r| r["kbit_s"].as_f64().unwrap()).collect();
+    assert!(rates[0] > rates[1] && rates[1] > rates[2], "{rates:?}");
+    let files: Vec<bool> = ["md", "csv", "json"].map(|e| folder.0.join(format!("out/walk.{e}")).exists()).to_vec();
+    assert_eq!(files, [true; 3]);
+    let markdown = std::fs::read_to_string(folder.0.join("out/walk.md")).unwrap();
+    assert!(!markdown.contains(folder.0.to_str().unwrap()), "the report names paths");
+
+    let (again, errors) = folder.report(&arguments);
+    assert_eq!(again["sequences"], report["sequences"]);
+    assert!(!errors.contains("kbit/s"), "something was computed again: {errors}");
+
+    // What was lost, and what is new, is made; the rest is taken from the cache.
+    let results = std::fs::read_dir(folder.0.join(".cache/fcm-eval/json")).unwrap().map(|e| e.unwrap().path());
+    let results: Vec<PathBuf> = results.collect();
+    assert_eq!(results.len(), 8);
+    std::fs::remove_file(&results[0]).unwrap();
+    let (_, errors) = folder.report(&arguments);
+    assert!(errors.contains("7 of 8 results were there already"), "{errors}");
+    assert_eq!(errors.matches("kbit/s").count(), 1, "{errors}");
+}
+
+#[test]
+fn several_sequences_are_reported_each_and_together() {
+    let folder = Folder::new("several");
+    let (report, _) = folder.report(&["--chains", "uncompressed,fcm-z-score", "--points", "fcm=20", "walk", "other"]);
+    let names: Vec<&Value> = report["sequences"].as_array().unwrap().iter().map(|s| &s["name"]).collect();
+    assert_eq!(names, ["walk", "other", "All sequences"]);
+    let bytes = |sequence| rows(&report, sequence, "fcm-z-score")[0]["bytes"].as_u64().unwrap();
+    assert_eq!(bytes("All sequences"), bytes("walk") + bytes("other"));
+    let [all] = rows(&report, "All sequences", "fcm-z-score")[..] else { panic!("one row") };
+    let expected = bytes("All sequences") as f64 * 8.0 / 1000.0 / (36.0 / 25.0);
+    assert!((all["kbit_s"].as_f64().unwrap() - expected).abs() < 1e-9);
+}
+
+#[test]
+fn nothing_is_learnt_from_a_sequence_that_is_tested() {
+    let folder = Folder::new("held-out");
+    let arguments = ["run", "--network", "block.toml", "--chains", "fcm-none", "--calibrate", "walk", "walk"];
+    let output = folder.eval(&arguments);
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors.contains("nothing to calibrate on is left for walk"), "{errors}");
+}
+
+#[test]
+fn bytes_of_the_codec_are_those_of_the_fcm_command() {
+    // A test of another package cannot ask for that command; where the whole workspace is built it is beside this one.
+    let fcm = Path::new(env!("CARGO_BIN_EXE_fcm-eval")).with_file_name("fcm");
+    if !fcm.exists() {
+        eprintln!("skipped: no command fcm was built");
+        return;
+    }
+    let folder = Folder::new("bytes");
+    let output = folder.eval(&["features", "--network", "block.toml", "walk", "-o", "walk.npz", "--json"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (report, _) = folder.report(&["--chains", "fcm-z-score,fcm-ecs", "--points", "fcm=12,26", "walk"]);
+    for mode in ["z-score", "ecs"] {
+        for (row, qp) in rows(&report, "walk", &format!("fcm-{mode}")).into_iter().zip(["12", "26"]) {
+            let stream = folder.path("walk.fcm");
+            let arguments = ["encode", "walk.npz", "-o", &stream, "--qp", qp, "--statistics", mode];
+            assert!(Command::new(&fcm).args(arguments).current_dir(&folder.0).output().unwrap().status.success());
+            let bytes = std::fs::metadata(&stream).unwrap().len();
+            assert_eq!(row["bytes"].as_u64().unwrap(), bytes, "{mode} qp {qp}");
+        }
+    }
+}
+
+#[test]
+fn compare_says_what_changed_between_two_results() {
+    let folder = Folder::new("compare");
+    folder.report(&["--chains", "fcm-none", "--points", "fcm=4,16,28,40", "walk", "-o", "a"]);
+    let text = std::fs::read_to_string(folder.0.join("a.json")).unwrap();
+    let mut report: Value = serde_json::from_str(&text).unwrap();
+    for row in report["sequences"][0]["rows"].as_array_mut().unwrap() {
+        row["kbit_s"] = (row["kbit_s"].as_f64().unwrap() * 2.0).into();
+    }
+    let hota: Vec<f64> = [0.9, 0.8, 0.7, 0.6].to_vec();
+    let mut before: Value = serde_json::from_str(&text).unwrap();
+    for (n, hota) in hota.into_iter().enumerate() {
+        report["sequences"][0]["rows"][n]["HOTA"] = hota.into();
+        before["sequences"][0]["rows"][n]["HOTA"] = hota.into();
+    }
+    std::fs::write(folder.0.join("a.json"), before.to_string()).unwrap();
+    std::fs::write(folder.0.join("b.json"), report.to_string()).unwrap();
+    let output = folder.eval(&["compare", "a.json", "b.json", "--json"]);
+    let comparison: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rate = comparison["sequences"][0]["rows"][0]["rates"][4].as_f64().unwrap();
+    assert!((rate - 100.0).abs() < 1e-6, "{comparison}");
+    let output = folder.eval(&["compare", "a.json", "block.toml"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not a result of fcm-eval run"));
+}
