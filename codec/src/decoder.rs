@@ -2,18 +2,18 @@
 
 use crate::bitstream::FRAME_NUMBERS;
 use crate::bitstream::access_unit::AccessUnit;
-use crate::bitstream::picture::PictureParameters;
+use crate::bitstream::picture::{Pair, PictureParameters};
 use crate::bitstream::{Reduction, Sequence};
 use crate::encoder::{FrameKind, thread_pool};
 use crate::error::{Error, ErrorKind, Result};
-use crate::inner::native::planes::{INTER, Levels, PlaneCoder};
+use crate::inner::native::planes::{BACKGROUND, INTER, Levels, PlaneCoder, Relevance};
 use crate::inner::native::range_coder::Reader;
 use crate::kernels::moments::Moments;
 use crate::limits::{self, Limits};
-use crate::quantiser::{self, VALUE_MAX};
+use crate::quantiser::{self, QP_MAX, Steps, VALUE_MAX};
 use crate::reduction::Transform;
 use crate::reduction::forward;
-use crate::reduction::grid::Grid;
+use crate::reduction::grid::{Grid, Refinement};
 use crate::reduction::inverse::Inverse;
 use crate::refinement::Affine;
 use crate::statistics::{self, FrameStatistics, MeanStd, StatisticsMode};
@@ -95,12 +95,12 @@ struct Stream {
     scale: f32,
     signalled: PictureParameters,
     since_renewal: u32,
-    /// Refined layers are `base + factor · vectors` and then `refine[n]`.
-    base: Vec<f32>,
-    factor: f32,
-    refine: Vec<Affine>,
-    moments: Vec<Moments>,
-    line: Vec<f32>,
+    /// Refined layers are `base + factor · vectors` and then `refine[n]`, each by region of a position.
+    base: [Vec<f32>; 2],
+    factor: [f32; 2],
+    refine: Vec<[Affine; 2]>,
+    moments: Vec<[Moments; 2]>,
+    line: [Vec<f32>; 2],
     /// A binary16 layer before rounding.
     wide: Vec<f32>,
     statistics: FrameStatistics,
@@ -207,10 +207,11 @@ impl Stream {
         let positions = grid.positions();
         limits::check("number of values in the fused tensor", components as u64 * positions as u64, limits.max_fused)?;
         let layers = sequence.layout.layers().len();
+        let regions = sequence.regions();
         let narrow = sequence.layout.layers().iter().filter(|l| l.dtype == Dtype::F16);
         let widest = narrow.map(|l| l.shape.elements() as usize).max().unwrap_or(0);
         Ok(Self {
-            coder: PlaneCoder::new(components, grid.height, grid.width, limits.max_decisions),
+            coder: PlaneCoder::new(components, grid.height, grid.width, sequence.regions(), limits.max_decisions),
             levels: Levels::new(components, positions),
             reconstruction: vec![0; components * positions],
             sum: 0,
@@ -218,11 +219,11 @@ impl Stream {
             scale: 1.0,
             signalled: PictureParameters::default(),
             since_renewal: 0,
-            base: vec![0.0; grid.dimension],
-            factor: 1.0,
-            refine: vec![Affine::IDENTITY; layers],
-            moments: vec![Moments::new(0.0); layers],
-            line: vec![0.0; grid.dimension.max(LINE)],
+            base: [vec![0.0; grid.dimension], vec![0.0; if regions > 1 { grid.dimension } else { 0 }]],
+            factor: [1.0; 2],
+            refine: vec![[Affine::IDENTITY; 2]; layers],
+            moments: vec![[Moments::new(0.0); 2]; layers],
+            line: [vec![0.0; grid.dimension.max(LINE)], vec![0.0; if regions > 1 { grid.dimension } else { 0 }]],
             statistics: FrameStatistics { layers: vec![MeanStd::default(); layers], fused: MeanStd::default() },
             inverse: Inverse::new(grid, transform, components),
             wide: vec![0.0; widest],
@@ -235,9 +236,10 @@ impl Stream {
         let random_access = unit.kind == FrameKind::RandomAccess;
         self.read_parameters(unit, random_access)?;
         self.levels.levels.fill(0);
-        self.coder.code(&mut Reader::new(unit.data), &mut self.levels, random_access)?;
-        let step = if self.sequence.lossless { 1 } else { quantiser::step(unit.qp) };
-        self.reconstruct(step, random_access)?;
+        let (offset, data) = self.background_offset(unit.data)?;
+        self.coder.code(&mut Reader::new(data), &mut self.levels, random_access, offset > 0)?;
+        let steps = if self.sequence.lossless { Steps::uniform(1) } else { Steps::new(unit.qp, offset) };
+        self.reconstruct(steps, random_access)?;
         let unit = quantiser::unit(self.scale);
         self.inverse.add(&self.levels.levels, unit, pool);
         if random_access {
@@ -255,10 +257,28 @@ impl Stream {
         Ok(())
     }
 
+    /// How much coarser the background of a frame is coded, and the entropy-coded bytes behind that.
+    fn background_offset<'a>(&self, data: &'a [u8]) -> Result<(u8, &'a [u8])> {
+        match data.split_first() {
+            _ if !self.sequence.relevance => Ok((0, data)),
+            Some((&offset, data)) if offset <= QP_MAX => Ok((offset, data)),
+            Some((&offset, _)) => {
+                Err(Error::corrupt(format!("a background offset of {offset}, the largest is {QP_MAX}")))
+            }
+            None => Err(Error::corrupt("a frame without its background offset")),
+        }
+    }
+
+    /// Regions with a refinement of their own: `None` where one holds for all positions.
+    fn regions(&self) -> Option<&[Relevance]> {
+        let restored = matches!(self.sequence.statistics, StatisticsMode::ZScore | StatisticsMode::Simplified);
+        (self.sequence.relevance && restored).then_some(&self.levels.relevance[..])
+    }
+
     fn read_parameters(&mut self, unit: &AccessUnit<'_>, random_access: bool) -> Result<()> {
         let layers = self.sequence.layout.layers().len();
         if let Some((payload, explicit)) = unit.picture {
-            self.signalled.parse(payload, self.sequence.statistics, layers, explicit)?;
+            self.signalled.parse(payload, self.sequence.statistics, layers, self.sequence.regions(), explicit)?;
         }
         if random_access {
             self.scale = self.signalled.reference_scale();
@@ -267,24 +287,25 @@ impl Stream {
     }
 
     /// Adds the levels to the prediction, and turns them into the changes of the reconstruction.
-    fn reconstruct(&mut self, step: i32, random_access: bool) -> Result<()> {
+    fn reconstruct(&mut self, steps: Steps, random_access: bool) -> Result<()> {
         let positions = self.levels.modes.len();
         if random_access {
             self.reconstruction.fill(0);
             (self.sum, self.squares) = (0, 0);
             self.inverse.clear();
         }
-        let modes = &self.levels.modes;
+        let positions_of = self.levels.modes.iter().zip(&self.levels.relevance);
         let planes =
             self.levels.levels.chunks_exact_mut(positions).zip(self.reconstruction.chunks_exact_mut(positions));
         for (levels, reconstruction) in planes {
-            for ((level, value), &mode) in levels.iter_mut().zip(reconstruction).zip(modes) {
+            for ((level, value), (&mode, &relevance)) in levels.iter_mut().zip(reconstruction).zip(positions_of.clone())
+            {
                 if *level == 0 && (mode == INTER || *value == 0) {
                     continue;
                 }
                 let old = i64::from(*value);
                 let prediction = if mode == INTER { old } else { 0 };
-                let new = prediction + i64::from(*level) * i64::from(step);
+                let new = prediction + i64::from(*level) * i64::from(steps.of(relevance));
                 if new.abs() > i64::from(VALUE_MAX) {
                     return Err(Error::corrupt(format!("a value of {new}, the largest magnitude is {VALUE_MAX}")));
                 }
@@ -297,57 +318,89 @@ impl Stream {
         Ok(())
     }
 
-    /// Mean and standard deviation of the decoded fused tensor.
-    fn fused_moments(&self, unit: f32) -> MeanStd {
-        let n = self.reconstruction.len() as f64;
-        let mean = self.sum as f64 / n;
-        let variance = (self.squares as f64 / n - mean * mean).max(0.0);
-        MeanStd { mean: mean * f64::from(unit), std_dev: variance.sqrt() * f64::from(unit) }
+    /// Σ and Σ² of the reconstruction, exact, and how many values they are of; by region.
+    fn fused_sums(&self) -> [(i128, i128, usize); 2] {
+        let Some(regions) = self.regions() else {
+            return [(self.sum, self.squares, self.reconstruction.len()), (0, 0, 0)];
+        };
+        let mut background = (0i128, 0i128);
+        for plane in self.reconstruction.chunks_exact(regions.len()) {
+            // Most values are zero.
+            for (&v, _) in plane.iter().zip(regions).filter(|&(&v, &r)| v != 0 && r == BACKGROUND) {
+                background.0 += i128::from(v);
+                background.1 += i128::from(i64::from(v) * i64::from(v));
+            }
+        }
+        let components = self.reconstruction.len() / regions.len();
+        let count = components * regions.iter().filter(|&&r| r == BACKGROUND).count();
+        let relevant = (self.sum - background.0, self.squares - background.1, self.reconstruction.len() - count);
+        [relevant, (background.0, background.1, count)]
     }
 
     fn refine_fused(&mut self, unit: f32) {
-        let decoded = self.fused_moments(unit);
-        let refine = match self.signalled.fused {
-            Some(to) => {
-                self.statistics.fused = MeanStd { mean: f64::from(to.mean), std_dev: f64::from(to.std_dev) };
-                Affine::z_score(decoded.mean, decoded.std_dev, f64::from(to.mean), f64::from(to.std_dev))
+        let decoded = self.fused_sums().map(|(sum, squares, count)| fused_moments(sum, squares, count, unit));
+        for region in 0..self.region_count() {
+            let refine = match self.signalled.fused.get(region) {
+                Some(to) => to_pair(decoded[region], *to),
+                None => Affine::IDENTITY,
+            };
+            self.factor[region] = refine.scale as f32;
+            self.inverse.base(refine.offset as f32, &mut self.base[region]);
+        }
+        self.statistics.fused = match self.signalled.fused[..] {
+            [to] => MeanStd { mean: f64::from(to.mean), std_dev: f64::from(to.std_dev) },
+            [relevant, background] => {
+                let counts = self.fused_sums().map(|(_, _, count)| count as f64);
+                statistics::pooled([relevant, background].map(MeanStd::from), counts)
             }
-            None => {
-                self.statistics.fused = decoded;
-                Affine::IDENTITY
-            }
+            _ => fused_moments(self.sum, self.squares, self.reconstruction.len(), unit),
         };
-        self.factor = refine.scale as f32;
-        self.inverse.base(refine.offset as f32, &mut self.base);
+    }
+
+    fn region_count(&self) -> usize {
+        if self.regions().is_some() { 2 } else { 1 }
     }
 
     fn refine_layers(&mut self) {
-        for (n, moments) in self.moments.iter_mut().enumerate() {
-            *moments = self.inverse.moments(n, &self.base, self.factor, &mut self.line);
-            self.statistics.layers[n] = MeanStd::from(&*moments);
-        }
-        let common = match (self.sequence.statistics, self.signalled.layers.first()) {
-            (StatisticsMode::Simplified, Some(to)) => {
-                let decoded = statistics::aggregate(&self.statistics.layers);
-                Affine::z_score(decoded.mean, decoded.std_dev, f64::from(to.mean), f64::from(to.std_dev))
+        let regions = self.region_count();
+        for n in 0..self.moments.len() {
+            for region in 0..regions {
+                let refinement = Refinement { base: &self.base[region], scale: self.factor[region] };
+                let relevance = &self.levels.relevance;
+                let taken = |p: usize| regions == 1 || usize::from(relevance[p]) == region;
+                self.moments[n][region] = self.inverse.moments(n, refinement, taken, &mut self.line[0]);
             }
-            _ => Affine::IDENTITY,
-        };
-        for (n, refine) in self.refine.iter_mut().enumerate() {
-            let decoded = &mut self.statistics.layers[n];
-            *refine = match self.sequence.statistics {
-                StatisticsMode::ZScore => {
-                    let to = self.signalled.layers[n];
-                    Affine::z_score(decoded.mean, decoded.std_dev, f64::from(to.mean), f64::from(to.std_dev))
+        }
+        for region in 0..regions {
+            let signalled = &self.signalled.layers;
+            let common = match (self.sequence.statistics, signalled.get(region)) {
+                (StatisticsMode::Simplified, Some(to)) => {
+                    let decoded = statistics::aggregate(self.moments.iter().map(|m| MeanStd::from(&m[region])));
+                    to_pair(decoded, *to)
                 }
-                StatisticsMode::Simplified => common,
-                StatisticsMode::Ecs => {
-                    Affine::energy_compensation(&self.moments[n], f64::from(self.signalled.peaks[n]))
-                }
-                StatisticsMode::None => Affine::IDENTITY,
+                _ => Affine::IDENTITY,
             };
-            decoded.mean = refine.scale * decoded.mean + refine.offset;
-            decoded.std_dev *= refine.scale;
+            let layers = self.refine.len();
+            for (n, (refine, moments)) in self.refine.iter_mut().zip(&self.moments).enumerate() {
+                refine[region] = match self.sequence.statistics {
+                    StatisticsMode::ZScore => to_pair(MeanStd::from(&moments[region]), signalled[region * layers + n]),
+                    StatisticsMode::Simplified => common,
+                    StatisticsMode::Ecs => {
+                        Affine::energy_compensation(&moments[region], f64::from(self.signalled.peaks[n]))
+                    }
+                    StatisticsMode::None => Affine::IDENTITY,
+                };
+            }
+        }
+        for ((restored, refine), moments) in self.statistics.layers.iter_mut().zip(&self.refine).zip(&self.moments) {
+            let of = |region: usize| {
+                let (decoded, refine) = (MeanStd::from(&moments[region]), refine[region]);
+                MeanStd { mean: refine.scale * decoded.mean + refine.offset, std_dev: refine.scale * decoded.std_dev }
+            };
+            *restored = match regions {
+                1 => of(0),
+                _ => statistics::pooled([of(0), of(1)], [0, 1].map(|region: usize| moments[region].count as f64)),
+            };
         }
     }
 
@@ -356,20 +409,26 @@ impl Stream {
         let Some(layer) = layers.get(n) else {
             return Err(Error::input(format!("layer {n}, there are {}", layers.len())));
         };
-        let Affine { scale, offset } = self.refine[n];
-        // One multiply–add a value: base and factor take in the layer's map.
-        for (line, base) in self.line.iter_mut().zip(&self.base) {
-            *line = (scale * f64::from(*base) + offset) as f32;
+        let mut factor = [0.0; 2];
+        for region in 0..self.region_count() {
+            let Affine { scale, offset } = self.refine[n][region];
+            // One multiply–add a value: base and factor take in the layer's map.
+            for (line, base) in self.line[region].iter_mut().zip(&self.base[region]) {
+                *line = (scale * f64::from(*base) + offset) as f32;
+            }
+            factor[region] = (scale * f64::from(self.factor[region])) as f32;
         }
-        let factor = (scale * f64::from(self.factor)) as f32;
+        let last = self.region_count() - 1;
+        let refinements = [0, last].map(|r: usize| Refinement { base: &self.line[r], scale: factor[r] });
+        let regions = (last > 0).then_some(&self.levels.relevance[..]);
         let fits = |len: usize| len as u64 == layer.shape.elements();
         match (layer.dtype, out) {
             (Dtype::F32, TensorMut::F32(out)) if fits(out.len()) => {
-                self.inverse.write(n, &self.line, factor, out, |v| v)
+                self.inverse.write(n, regions, refinements, out, |v| v)
             }
             (Dtype::F16, TensorMut::F16(out)) if fits(out.len()) => {
                 let wide = &mut self.wide[..out.len()];
-                self.inverse.write(n, &self.line, factor, wide, |v| v.clamp(-F16_MAX, F16_MAX));
+                self.inverse.write(n, regions, refinements, wide, |v| v.clamp(-F16_MAX, F16_MAX));
                 out.convert_from_f32_slice(wide);
             }
             (dtype, out) => {
@@ -383,6 +442,19 @@ impl Stream {
         }
         Ok(())
     }
+}
+
+/// Mean and standard deviation of `count` fixed-point values with this sum and sum of squares; 0 of nothing.
+fn fused_moments(sum: i128, squares: i128, count: usize, unit: f32) -> MeanStd {
+    let n = count.max(1) as f64;
+    let mean = sum as f64 / n;
+    let variance = (squares as f64 / n - mean * mean).max(0.0);
+    MeanStd { mean: mean * f64::from(unit), std_dev: variance.sqrt() * f64::from(unit) }
+}
+
+/// The map from values with the statistics `decoded` to values with those of `to`.
+fn to_pair(decoded: MeanStd, to: Pair) -> Affine {
+    Affine::z_score(decoded.mean, decoded.std_dev, f64::from(to.mean), f64::from(to.std_dev))
 }
 
 impl DecodedFrame<'_> {

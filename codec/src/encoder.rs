@@ -10,11 +10,12 @@ use crate::error::{Error, Result};
 use crate::inner::native::planes::{Levels, PlaneCoder};
 use crate::inner::native::range_coder::Writer;
 use crate::limits::{self, Limits};
-use crate::quantiser::{self, QP_MAX, Quantiser};
+use crate::quantiser::{self, QP_MAX, Quantiser, Steps};
 use crate::rate_control::RateController;
 use crate::reduction::Transform;
 use crate::reduction::forward::{self, Forward};
 use crate::reduction::grid::Grid;
+use crate::reduction::relevance;
 use crate::statistics::{self, FrameStatistics, MeanStd, StatisticsMode};
 use crate::tensor::{Dtype, Layout, TensorRef};
 use half::bf16;
@@ -26,6 +27,8 @@ use std::time::{Duration, Instant};
 const SCENE_CUT: usize = 80;
 /// The reference scale may be off by this factor before the frame is made a random access point.
 const SCALE_DRIFT: f32 = 4.0;
+/// How much coarser the background is coded unless told otherwise, in steps of qp.
+const BACKGROUND_OFFSET: u8 = 6;
 /// Most threads that can be asked for.
 const MAX_THREADS: usize = 64;
 
@@ -61,6 +64,9 @@ pub struct EncoderConfig {
     pub transform: Option<Arc<Transform>>,
     /// Components kept, strongest first; `None` = all that the transform has. 1 to that number.
     pub components: Option<u32>,
+    /// How much coarser positions are coded that the transform's probe finds irrelevant, in steps of qp, 0 to 63; 0 = as fine as
+    /// the others. `None` = 6 with a transform that has a probe, 0 with one that has none, where nothing else is legal.
+    pub background_offset: Option<u8>,
     /// Worker threads, 1 to 64; 0 = one for each core. Default: 1.
     pub threads: usize,
     /// Framing of the access units written. Default: byte stream.
@@ -86,6 +92,7 @@ impl Default for EncoderConfig {
             statistics: StatisticsMode::ZScore,
             transform: None,
             components: None,
+            background_offset: None,
             threads: 1,
             format: StreamFormat::ByteStream,
             framerate: (0, 1),
@@ -160,10 +167,15 @@ pub struct Encoder {
     quantiser: Quantiser,
     coder: PlaneCoder,
     levels: Levels,
+    /// Score of each position; empty in a stream without relevance.
+    scores: Vec<f32>,
+    background_offset: u8,
     rate: Option<RateController>,
     measured: FrameStatistics,
     peaks: Vec<f32>,
     signalled: PictureParameters,
+    /// Statistics of whole layers when they were signalled last, as they travel.
+    held: Vec<Pair>,
     scale: f32,
     /// Frames since the start, the last random access point, and the last refresh.
     index: u64,
@@ -188,6 +200,8 @@ impl Encoder {
         let components =
             forward::check(&layout, &grid, config.transform.as_deref(), config.components, &config.limits)?;
         limits::check("number of components", components as u64, u64::from(config.limits.max_components))?;
+        let background_offset = background_offset(&config)?;
+        let relevance = background_offset > 0;
         let pool = thread_pool(config.threads)?;
         let (height, width, positions) = (grid.height, grid.width, grid.positions());
         let widened = layout.layers().iter().map(|l| match l.dtype {
@@ -199,12 +213,15 @@ impl Encoder {
             widened: widened.collect(),
             planes: vec![0.0; components * positions],
             quantiser: Quantiser::new(components, positions),
-            coder: PlaneCoder::new(components, height, width, u64::MAX),
+            coder: PlaneCoder::new(components, height, width, if relevance { 2 } else { 1 }, u64::MAX),
             levels: Levels::new(components, positions),
+            scores: vec![0.0; if relevance { positions } else { 0 }],
+            background_offset,
             rate: rate_controller(config.rate_control),
             measured: FrameStatistics { layers: vec![MeanStd::default(); layers], fused: MeanStd::default() },
             peaks: vec![0.0; layers],
             signalled: PictureParameters::default(),
+            held: Vec::new(),
             scale: 1.0,
             index: 0,
             since_random_access: 0,
@@ -223,6 +240,7 @@ impl Encoder {
                 framerate: config.framerate,
                 stats_period: config.stats_period,
                 lossless: config.lossless,
+                relevance,
             },
             config,
         })
@@ -278,6 +296,11 @@ impl Encoder {
         self.reduce(tensors, &mut times, &mut clock);
 
         self.measured.fused = MeanStd::from(&statistics::measure_planes(&mut self.planes));
+        let probe = self.config.transform.as_ref().and_then(|t| t.probe());
+        if let Some(probe) = probe.filter(|_| self.sequence.relevance) {
+            probe.score(&self.planes, &mut self.scores);
+            relevance::map(&self.scores, self.forward.grid().width, &mut self.levels.relevance);
+        }
         let kind = self.choose_kind(request);
         let random_access = kind == FrameKind::RandomAccess;
         let mut refresh = random_access || self.refresh_is_due();
@@ -288,8 +311,8 @@ impl Encoder {
         times.statistics += clock.lap();
 
         let qp = self.choose_qp(kind);
-        let step = (!self.config.lossless).then(|| quantiser::step(qp));
-        let predicted = self.quantiser.quantise(&self.planes, self.scale, step, random_access, &mut self.levels);
+        let steps = (!self.config.lossless).then(|| Steps::new(qp, self.background_offset));
+        let predicted = self.quantiser.quantise(&self.planes, self.scale, steps, random_access, &mut self.levels);
         let positions = self.levels.modes.len();
         refresh |= self.config.stats_threshold > 0.0 && (positions - predicted) * 100 >= positions * SCENE_CUT;
         refresh &= self.config.statistics != StatisticsMode::None || random_access;
@@ -309,7 +332,7 @@ impl Encoder {
             index: self.index,
             kind,
             bytes,
-            header_bytes: bytes - statistics_bytes - (self.frame.len() - 1),
+            header_bytes: bytes - statistics_bytes - (self.frame.len() - self.frame_head_len()),
             statistics_bytes,
             qp,
             refreshed: refresh,
@@ -355,6 +378,16 @@ impl Encoder {
     pub fn reset(&mut self) {
         self.index = 0;
         self.rate = rate_controller(self.config.rate_control);
+    }
+
+    /// Which positions of the frame encoded last were found relevant, one byte each in raster order: 0 relevant, 1 background.
+    pub fn relevance(&self) -> &[u8] {
+        &self.levels.relevance
+    }
+
+    /// Bytes of a frame before what is entropy-coded.
+    fn frame_head_len(&self) -> usize {
+        if self.sequence.relevance { 2 } else { 1 }
     }
 
     fn check_tensors(&self, tensors: &[TensorRef<'_>]) -> Result<()> {
@@ -419,7 +452,7 @@ impl Encoder {
 
     fn choose_kind(&self, request: FrameRequest) -> FrameKind {
         let due = self.config.key_int_max > 0 && self.since_random_access >= self.config.key_int_max;
-        let std_dev = statistics::aggregate(&self.measured.layers).std_dev;
+        let std_dev = statistics::aggregate(self.measured.layers.iter().copied()).std_dev;
         let scale = quantiser::reference_scale(std_dev);
         // Constant layers set no scale, so none can have drifted away.
         let drifted = self.config.reference_scale.is_none()
@@ -450,12 +483,11 @@ impl Encoder {
             let mean = (now.mean - f64::from(then.mean)).abs() / unit;
             mean.max((now.std_dev / unit - 1.0).abs())
         };
-        let signalled = &self.signalled.layers;
         if mode == StatisticsMode::Simplified {
-            let now = statistics::aggregate(&self.measured.layers);
-            return signalled.first().map_or(f64::INFINITY, |then| change(now, then));
+            let now = statistics::aggregate(self.measured.layers.iter().copied());
+            return self.held.first().map_or(f64::INFINITY, |then| change(now, then));
         }
-        self.measured.layers.iter().zip(signalled).map(|(&now, then)| change(now, then)).fold(0.0, f64::max)
+        self.measured.layers.iter().zip(&self.held).map(|(&now, then)| change(now, then)).fold(0.0, f64::max)
     }
 
     /// Takes the measured statistics as those to be signalled.
@@ -466,19 +498,45 @@ impl Encoder {
         let pair = |m: MeanStd| Pair { mean: wide(m.mean), std_dev: wide(m.std_dev) };
         let short = |v: f64| bf16::from_f64(v.clamp(bf16::MIN.to_f64(), bf16::MAX.to_f64())).to_f32();
         let narrow = |m: MeanStd| Pair { mean: short(m.mean), std_dev: short(m.std_dev) };
-        let derived = quantiser::reference_scale(statistics::aggregate(&self.measured.layers).std_dev);
+        let whole = statistics::aggregate(self.measured.layers.iter().copied());
+        let derived = quantiser::reference_scale(whole.std_dev);
         let s = &mut self.signalled;
+        s.fused.clear();
         s.layers.clear();
         s.peaks.clear();
-        s.fused = None;
+        self.held.clear();
         match mode {
+            StatisticsMode::ZScore => self.held.extend(self.measured.layers.iter().map(|&m| pair(m))),
+            StatisticsMode::Simplified => self.held.push(narrow(whole)),
+            StatisticsMode::Ecs | StatisticsMode::None => {}
+        }
+        match mode {
+            StatisticsMode::ZScore | StatisticsMode::Simplified if self.sequence.relevance => {
+                let relevance = &self.levels.relevance;
+                let fused = measure_regions(self.measured.fused, relevance::plane_moments(&self.planes, relevance));
+                let layers = self.measured.layers.iter().enumerate();
+                let layers = layers.map(|(n, &m)| measure_regions(m, self.forward.region_moments(n, relevance)));
+                let layers: Vec<[MeanStd; 2]> = layers.collect();
+                for region in 0..2 {
+                    match mode {
+                        StatisticsMode::ZScore => {
+                            s.fused.push(pair(fused[region]));
+                            s.layers.extend(layers.iter().map(|m| pair(m[region])));
+                        }
+                        _ => {
+                            s.fused.push(narrow(fused[region]));
+                            s.layers.push(narrow(statistics::aggregate(layers.iter().map(|m| m[region]))));
+                        }
+                    }
+                }
+            }
             StatisticsMode::ZScore => {
-                s.fused = Some(pair(self.measured.fused));
-                s.layers.extend(self.measured.layers.iter().map(|&m| pair(m)));
+                s.fused.push(pair(self.measured.fused));
+                s.layers.extend_from_slice(&self.held);
             }
             StatisticsMode::Simplified => {
-                s.fused = Some(narrow(self.measured.fused));
-                s.layers.push(narrow(statistics::aggregate(&self.measured.layers)));
+                s.fused.push(narrow(self.measured.fused));
+                s.layers.extend_from_slice(&self.held);
             }
             StatisticsMode::Ecs => s.peaks.extend_from_slice(&self.peaks),
             StatisticsMode::None => {}
@@ -486,7 +544,8 @@ impl Encoder {
         s.reference_scale = match self.config.reference_scale {
             _ if !random_access => None,
             Some(scale) => Some(scale),
-            None if !s.layers.is_empty() => None,
+            // Two regions do not tell the scale of the whole.
+            None if !s.layers.is_empty() && !self.sequence.relevance => None,
             None => Some(derived),
         };
     }
@@ -494,8 +553,10 @@ impl Encoder {
     fn choose_qp(&mut self, kind: FrameKind) -> u8 {
         match (&mut self.rate, self.config.rate_control) {
             (Some(rate), _) => {
-                let (planes, scale) = (&self.planes, self.scale);
-                let estimate = |qp| 7.0 * Quantiser::count_nonzero(planes, scale, quantiser::step(qp)) as f64;
+                let (planes, scale, offset) = (&self.planes, self.scale, self.background_offset);
+                let relevance = &self.levels.relevance;
+                let estimate =
+                    |qp| 7.0 * Quantiser::count_nonzero(planes, scale, Steps::new(qp, offset), relevance) as f64;
                 rate.choose(kind, self.config.key_int_max, estimate)
             }
             (None, RateControl::ConstantQp(qp)) => qp,
@@ -509,8 +570,11 @@ impl Encoder {
         let (nibble, head) = frame_head((self.index % u64::from(FRAME_NUMBERS)) as u32, qp);
         self.frame.clear();
         self.frame.push(head);
+        if self.sequence.relevance {
+            self.frame.push(self.background_offset);
+        }
         let mut bits = Writer::new(&mut self.frame);
-        self.coder.code(&mut bits, &mut self.levels, random_access)?;
+        self.coder.code(&mut bits, &mut self.levels, random_access, self.sequence.relevance)?;
         bits.finish();
         let start = out.len();
         let mut statistics_bytes = 0;
@@ -535,6 +599,28 @@ impl Encoder {
         limits::check("number of bytes in an access unit", bytes, self.config.limits.max_access_unit)
             .inspect_err(|_| out.truncate(start))?;
         Ok(statistics_bytes)
+    }
+}
+
+/// Statistics of both regions; a region without values takes those of the whole.
+fn measure_regions(whole: MeanStd, regions: [relevance::RegionSums; 2]) -> [MeanStd; 2] {
+    regions.map(|r| r.mean_std().unwrap_or(whole))
+}
+
+/// The background offset that `config` asks for.
+fn background_offset(config: &EncoderConfig) -> Result<u8> {
+    let probe = config.transform.as_ref().is_some_and(|t| t.probe().is_some());
+    match config.background_offset {
+        _ if config.lossless => Ok(0),
+        None => Ok(if probe { BACKGROUND_OFFSET } else { 0 }),
+        Some(0) => Ok(0),
+        Some(offset) if offset > QP_MAX => {
+            Err(Error::config(format!("a background offset of {offset}, legal are 0 to {QP_MAX}")))
+        }
+        Some(offset) if !probe => Err(Error::config(format!(
+            "a background offset of {offset} needs a transform that was calibrated with relevance; without one only 0 is legal"
+        ))),
+        Some(offset) => Ok(offset),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Reconstructions are integers in units of reference scale / 1024, so that prediction is exact on every machine.
 
-use crate::inner::native::planes::{INTER, Levels};
+use crate::inner::native::planes::{BACKGROUND, INTER, Levels, Relevance};
 
 /// Units of the fixed-point domain in one reference scale.
 pub const UNITS: f64 = 1024.0;
@@ -31,10 +31,35 @@ pub fn reference_scale(std_dev: f64) -> f32 {
     if scale.is_finite() && scale >= 1e-20 { scale } else { 1.0 }
 }
 
+/// Quantiser steps of a frame, in units: of relevant positions and of the background.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Steps([i32; 2]);
+
+impl Steps {
+    /// The same step everywhere.
+    pub fn uniform(step: i32) -> Self {
+        Self([step; 2])
+    }
+
+    /// The step of `qp`, and that of a background coded `offset` coarser, at most that of the largest qp.
+    pub fn new(qp: u8, offset: u8) -> Self {
+        Self([step(qp), step(qp.saturating_add(offset).min(QP_MAX))])
+    }
+
+    /// The step of positions of this relevance.
+    #[inline(always)]
+    pub fn of(self, relevance: Relevance) -> i32 {
+        self.0[usize::from(relevance == BACKGROUND)]
+    }
+}
+
 /// The encoder's quantiser with its prediction state.
 #[derive(Debug)]
 pub struct Quantiser {
     positions: usize,
+    /// Step of each position, and its inverse.
+    steps: Vec<i32>,
+    inverse_steps: Vec<f32>,
     /// Reconstruction of the frame before, and after [`Self::quantise`] of this one.
     reconstruction: Vec<i32>,
     intra_cost: Vec<f32>,
@@ -46,6 +71,8 @@ impl Quantiser {
     pub fn new(components: usize, positions: usize) -> Self {
         Self {
             positions,
+            steps: vec![1; positions],
+            inverse_steps: vec![1.0; positions],
             reconstruction: vec![0; components * positions],
             intra_cost: vec![0.0; positions],
             inter_cost: vec![0.0; positions],
@@ -57,47 +84,54 @@ impl Quantiser {
         &self.reconstruction
     }
 
-    /// Number of values that would not be zero at `step` without prediction: what a frame costs, roughly, times 7 bits.
-    pub fn count_nonzero(planes: &[f32], scale: f32, step: i32) -> usize {
-        let threshold = (1.0 - ROUNDING) * step as f32 * unit(scale);
-        planes.iter().filter(|v| v.abs() >= threshold).count()
+    /// Number of values that would not be zero at `steps` without prediction: what a frame costs, roughly, times 7 bits.
+    pub fn count_nonzero(planes: &[f32], scale: f32, steps: Steps, relevance: &[Relevance]) -> usize {
+        let unit = unit(scale);
+        let threshold = |r| (1.0 - ROUNDING) * steps.of(r) as f32 * unit;
+        let values = planes.chunks_exact(relevance.len()).flat_map(|plane| plane.iter().zip(relevance));
+        values.filter(|&(v, &r)| v.abs() >= threshold(r)).count()
     }
 
     /// Quantises `planes`: chooses a mode for every position, writes modes and levels, and keeps the reconstruction.
-    /// `step` of `None` is the lossless mode. Returns the number of positions that are predicted.
+    /// The relevance in `out` says which of the `steps` a position has; `steps` of `None` is the lossless mode. Returns the
+    /// number of positions that are predicted.
     pub fn quantise(
         &mut self,
         planes: &[f32],
         scale: f32,
-        step: Option<i32>,
+        steps: Option<Steps>,
         random_access: bool,
         out: &mut Levels,
     ) -> usize {
         let unit = unit(scale);
+        let of = |r| steps.map_or(1, |steps| steps.of(r));
+        for ((step, inverse), &r) in self.steps.iter_mut().zip(&mut self.inverse_steps).zip(&out.relevance) {
+            *step = of(r);
+            *inverse = 1.0 / *step as f32;
+        }
         if random_access {
             out.modes.fill(0);
         } else {
-            self.choose_modes(planes, unit, step.unwrap_or(1), &mut out.modes);
+            self.choose_modes(planes, unit, &mut out.modes);
         }
-        match step {
-            Some(step) => self.quantise_lossy(planes, unit, step, out),
+        match steps {
+            Some(_) => self.quantise_lossy(planes, unit, out),
             None => self.quantise_lossless(planes, unit, out),
         }
         out.modes.iter().filter(|&&m| m == INTER).count()
     }
 
-    fn choose_modes(&mut self, planes: &[f32], unit: f32, step: i32, modes: &mut [u8]) {
-        let to_steps = 1.0 / (unit * step as f32);
-        let from_units = 1.0 / step as f32;
+    fn choose_modes(&mut self, planes: &[f32], unit: f32, modes: &mut [u8]) {
+        let to_units = 1.0 / unit;
         self.intra_cost.fill(0.0);
         self.inter_cost.fill(0.0);
         let planes = planes.chunks_exact(self.positions).zip(self.reconstruction.chunks_exact(self.positions));
         for (plane, before) in planes {
             let costs = self.intra_cost.iter_mut().zip(&mut self.inter_cost);
-            for ((&v, &r), (intra, inter)) in plane.iter().zip(before).zip(costs) {
-                let v = v * to_steps;
-                *intra += (v.abs() - FREE).max(0.0);
-                *inter += ((v - r as f32 * from_units).abs() - FREE).max(0.0);
+            for (((&v, &r), &inverse), (intra, inter)) in plane.iter().zip(before).zip(&self.inverse_steps).zip(costs) {
+                let v = v * to_units;
+                *intra += ((v * inverse).abs() - FREE).max(0.0);
+                *inter += (((v - r as f32) * inverse).abs() - FREE).max(0.0);
             }
         }
         for ((mode, intra), inter) in modes.iter_mut().zip(&self.intra_cost).zip(&self.inter_cost) {
@@ -105,20 +139,19 @@ impl Quantiser {
         }
     }
 
-    fn quantise_lossy(&mut self, planes: &[f32], unit: f32, step: i32, out: &mut Levels) {
-        let to_steps = 1.0 / (unit * step as f32);
-        let from_units = 1.0 / step as f32;
-        // Half of the domain, so that no difference of two values leaves it.
-        let max_level = (VALUE_MAX / 2 / step) as f32;
+    fn quantise_lossy(&mut self, planes: &[f32], unit: f32, out: &mut Levels) {
+        let to_units = 1.0 / unit;
+        // Half of the domain, and room for rounding up to a step, so that no difference of two values leaves it.
+        let max = (VALUE_MAX / 2 - step(QP_MAX)) as f32;
         let n = self.positions;
         let planes =
             planes.chunks_exact(n).zip(self.reconstruction.chunks_exact_mut(n)).zip(out.levels.chunks_exact_mut(n));
         for ((plane, reconstruction), levels) in planes {
-            let values = plane.iter().zip(reconstruction.iter_mut()).zip(levels).zip(&out.modes);
-            for (((&v, r), level), &mode) in values {
+            let steps = self.steps.iter().zip(&self.inverse_steps);
+            let values = plane.iter().zip(reconstruction.iter_mut()).zip(levels).zip(&out.modes).zip(steps);
+            for ((((&v, r), level), &mode), (&step, &inverse)) in values {
                 let prediction = if mode == INTER { *r } else { 0 };
-                let v = (v * to_steps).clamp(-max_level, max_level);
-                let rest = v - prediction as f32 * from_units;
+                let rest = ((v * to_units).clamp(-max, max) - prediction as f32) * inverse;
                 let magnitude = (rest.abs() + ROUNDING) as i32;
                 *level = if rest < 0.0 { -magnitude } else { magnitude };
                 *r = prediction + *level * step;
@@ -170,7 +203,7 @@ mod tests {
         let mut levels = Levels::new(1, 4);
         for qp in [0, 31, 63] {
             let values = [1e30, -1e30, 3e38, 0.0];
-            quantiser.quantise(&values, 1e-3, Some(step(qp)), true, &mut levels);
+            quantiser.quantise(&values, 1e-3, Some(Steps::new(qp, 0)), true, &mut levels);
             assert!(
                 quantiser.reconstruction().iter().all(|&r| r.abs() <= VALUE_MAX),
                 "{:?}",
@@ -178,9 +211,22 @@ mod tests {
             );
             assert!(quantiser.reconstruction()[0] > VALUE_MAX / 4 && quantiser.reconstruction()[1] < -VALUE_MAX / 4);
             let opposite = values.map(|v| -v);
-            quantiser.quantise(&opposite, 1e-3, Some(step(qp)), false, &mut levels);
+            quantiser.quantise(&opposite, 1e-3, Some(Steps::new(qp, 0)), false, &mut levels);
             assert!(quantiser.reconstruction()[0] < -VALUE_MAX / 4);
         }
+    }
+
+    #[test]
+    fn the_background_has_the_coarser_step() {
+        let steps = Steps::new(12, 6);
+        assert_eq!((steps.of(0), steps.of(BACKGROUND)), (512, 1024));
+        assert_eq!(Steps::new(60, 9).of(BACKGROUND), step(QP_MAX));
+        let mut quantiser = Quantiser::new(1, 2);
+        let mut levels = Levels::new(1, 2);
+        levels.relevance[1] = BACKGROUND;
+        quantiser.quantise(&[0.9, 0.9], 1.0, Some(steps), true, &mut levels);
+        assert_eq!((levels.levels.as_slice(), quantiser.reconstruction()), (&[2, 1][..], &[1024, 1024][..]));
+        assert_eq!(Quantiser::count_nonzero(&[0.5, 0.5], 1.0, steps, &levels.relevance), 1);
     }
 
     #[test]
@@ -188,10 +234,10 @@ mod tests {
         let values: Vec<f32> = (0..60).map(|i| (i as f32 * 0.7).sin() * 5.0).collect();
         let mut quantiser = Quantiser::new(6, 10);
         let mut levels = Levels::new(6, 10);
-        quantiser.quantise(&values, 1.0, Some(step(12)), true, &mut levels);
+        quantiser.quantise(&values, 1.0, Some(Steps::new(12, 0)), true, &mut levels);
         assert!(levels.levels.iter().any(|&l| l != 0));
         let first = quantiser.reconstruction().to_vec();
-        assert_eq!(quantiser.quantise(&values, 1.0, Some(step(12)), false, &mut levels), 10);
+        assert_eq!(quantiser.quantise(&values, 1.0, Some(Steps::new(12, 0)), false, &mut levels), 10);
         assert!(levels.levels.iter().all(|&l| l == 0));
         assert_eq!(quantiser.reconstruction(), first);
     }

@@ -1,5 +1,6 @@
 //! Global statistics of a tensor: mean and population standard deviation over all of its values.
 
+use crate::bitstream::picture::Pair;
 use crate::error::Error;
 use crate::kernels::moments::Moments;
 
@@ -98,11 +99,25 @@ pub(crate) fn measure_planes(planes: &mut [f32]) -> Moments {
 }
 
 /// The single pair of mode `simplified`: the mean of the means and the root of the mean variance, layers counting alike.
-pub(crate) fn aggregate(layers: &[MeanStd]) -> MeanStd {
+pub(crate) fn aggregate(layers: impl ExactSizeIterator<Item = MeanStd> + Clone) -> MeanStd {
     let n = layers.len().max(1) as f64;
-    let mean = layers.iter().map(|m| m.mean).sum::<f64>() / n;
-    let variance = layers.iter().map(|m| m.std_dev * m.std_dev).sum::<f64>() / n;
+    let mean = layers.clone().map(|m| m.mean).sum::<f64>() / n;
+    let variance = layers.map(|m| m.std_dev * m.std_dev).sum::<f64>() / n;
     MeanStd { mean, std_dev: variance.sqrt() }
+}
+
+/// Statistics of all values of two parts with `counts` values.
+pub(crate) fn pooled(parts: [MeanStd; 2], counts: [f64; 2]) -> MeanStd {
+    let n = (counts[0] + counts[1]).max(1.0);
+    let mean = (counts[0] * parts[0].mean + counts[1] * parts[1].mean) / n;
+    let squares = |i: usize| counts[i] * (parts[i].std_dev.powi(2) + (parts[i].mean - mean).powi(2));
+    MeanStd { mean, std_dev: ((squares(0) + squares(1)) / n).max(0.0).sqrt() }
+}
+
+impl From<Pair> for MeanStd {
+    fn from(pair: Pair) -> Self {
+        Self { mean: f64::from(pair.mean), std_dev: f64::from(pair.std_dev) }
+    }
 }
 
 impl From<&Moments> for MeanStd {

@@ -103,6 +103,7 @@ impl<'a> Source<'a> {
             statistics: StatisticsMode::ALL[usize::from(flags & 3)],
             transform,
             components,
+            background_offset: None,
             threads: 1,
             format: if flags & 4 == 0 { StreamFormat::ByteStream } else { StreamFormat::Packetized },
             framerate: (self.below(200), 1 + self.below(200)),

@@ -53,6 +53,10 @@ pub struct Arguments {
     /// Components of the transform to keep, strongest first [default: all it has]
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     components: Option<u32>,
+    /// How much coarser positions are coded that the transform's probe finds irrelevant, in steps of qp, 0 = as fine as the
+    /// others [default: 6 with a transform that has a probe]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=63))]
+    background_offset: Option<u8>,
     /// Scale that quantiser steps are relative to, instead of the stream's own statistics
     #[arg(long, value_name = "X")]
     reference_scale: Option<f32>,
@@ -134,6 +138,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         statistics: arguments.statistics,
         transform: transform.clone(),
         components: arguments.components,
+        background_offset: arguments.background_offset,
         threads: arguments.threads.into(),
         format: StreamFormat::ByteStream,
         framerate: arguments.framerate,

@@ -20,38 +20,52 @@ pub struct Pair {
 pub struct PictureParameters {
     /// Scale that quantiser steps are relative to, where it does not follow from the statistics.
     pub reference_scale: Option<f32>,
-    /// Of the fused tensor (modes z-score and simplified).
-    pub fused: Option<Pair>,
-    /// Mode z-score: of every layer. Mode simplified: one pair for all.
+    /// Of the fused tensor (modes z-score and simplified), one pair a region.
+    pub fused: Vec<Pair>,
+    /// Region after region; mode z-score: of every layer, mode simplified: one pair for all.
     pub layers: Vec<Pair>,
     /// Mode ecs: maximum minus mean of every layer.
     pub peaks: Vec<f32>,
 }
 
 impl PictureParameters {
-    /// Reads a payload into `self`; `explicit_scale` is bit 0 of the unit's nibble.
+    /// Reads a payload into `self`; `explicit_scale` is bit 0 of the unit's nibble, `regions` how many regions have
+    /// statistics of their own.
     ///
     /// # Errors
     /// `Corruption` for a value that is not finite or a negative deviation, `InsufficientData`.
-    pub fn parse(&mut self, payload: &[u8], mode: StatisticsMode, layers: usize, explicit_scale: bool) -> Result<()> {
+    pub fn parse(
+        &mut self,
+        payload: &[u8],
+        mode: StatisticsMode,
+        layers: usize,
+        regions: usize,
+        explicit_scale: bool,
+    ) -> Result<()> {
         let mut c = Cursor::new(payload);
         self.reference_scale = explicit_scale.then(|| c.f32()).transpose()?;
         if self.reference_scale.is_some_and(|s| !(s.is_finite() && s > 0.0)) {
             return Err(Error::corrupt(format!("a reference scale of {:?}", self.reference_scale)));
         }
-        self.fused = None;
+        self.fused.clear();
         self.layers.clear();
         self.peaks.clear();
         match mode {
             StatisticsMode::ZScore => {
-                self.fused = Some(pair(c.f32()?, c.f32()?)?);
-                for _ in 0..layers {
+                for _ in 0..regions {
+                    self.fused.push(pair(c.f32()?, c.f32()?)?);
+                }
+                for _ in 0..layers * regions {
                     self.layers.push(pair(c.f32()?, c.f32()?)?);
                 }
             }
             StatisticsMode::Simplified => {
-                self.fused = Some(pair(c.bf16()?, c.bf16()?)?);
-                self.layers.push(pair(c.bf16()?, c.bf16()?)?);
+                for _ in 0..regions {
+                    self.fused.push(pair(c.bf16()?, c.bf16()?)?);
+                }
+                for _ in 0..regions {
+                    self.layers.push(pair(c.bf16()?, c.bf16()?)?);
+                }
             }
             StatisticsMode::Ecs => {
                 for n in 0..layers {
@@ -108,20 +122,26 @@ mod tests {
     #[test]
     fn a_refresh_takes_64_bits_a_layer_and_64_for_the_fused_tensor() {
         let one = Pair { mean: 0.5, std_dev: 2.0 };
-        let parameters = PictureParameters { fused: Some(one), layers: vec![one; 3], ..Default::default() };
+        let parameters = PictureParameters { fused: vec![one], layers: vec![one; 3], ..Default::default() };
         let mut bytes = Vec::new();
         parameters.write(StatisticsMode::ZScore, &mut bytes);
         assert_eq!(bytes.len() * 8, 64 * 4);
         assert_eq!(bytes[..8], [0, 0, 0, 0x3F, 0, 0, 0, 0x40]);
         let mut read = PictureParameters::default();
-        read.parse(&bytes, StatisticsMode::ZScore, 3, false).unwrap();
+        read.parse(&bytes, StatisticsMode::ZScore, 3, 1, false).unwrap();
         assert_eq!(read, parameters);
+        let twice = PictureParameters { fused: vec![one; 2], layers: vec![one; 6], ..Default::default() };
+        bytes.clear();
+        twice.write(StatisticsMode::ZScore, &mut bytes);
+        assert_eq!(bytes.len() * 8, 2 * 64 * 4);
+        read.parse(&bytes, StatisticsMode::ZScore, 3, 2, false).unwrap();
+        assert_eq!(read, twice);
     }
 
     #[test]
     fn simplified_rounds_to_the_nearest_even_bfloat16() {
         let p = |mean| PictureParameters {
-            fused: Some(Pair { mean, std_dev: 1.0 }),
+            fused: vec![Pair { mean, std_dev: 1.0 }],
             layers: vec![Pair { mean: 0.0, std_dev: 1.0 }],
             ..Default::default()
         };
@@ -138,9 +158,9 @@ mod tests {
         let mut p = PictureParameters::default();
         for (mean, std_dev) in [(f32::NAN, 1.0), (0.0, f32::INFINITY), (0.0, -1.0)] {
             let bytes: Vec<u8> = [0.0, 1.0, mean, std_dev].iter().flat_map(|v: &f32| v.to_le_bytes()).collect();
-            assert!(p.parse(&bytes, StatisticsMode::ZScore, 1, false).is_err());
+            assert!(p.parse(&bytes, StatisticsMode::ZScore, 1, 1, false).is_err());
         }
-        assert!(p.parse(&(-1f32).to_le_bytes(), StatisticsMode::Ecs, 1, false).is_err());
-        assert!(p.parse(&0f32.to_le_bytes(), StatisticsMode::None, 1, true).is_err());
+        assert!(p.parse(&(-1f32).to_le_bytes(), StatisticsMode::Ecs, 1, 1, false).is_err());
+        assert!(p.parse(&0f32.to_le_bytes(), StatisticsMode::None, 1, 1, true).is_err());
     }
 }

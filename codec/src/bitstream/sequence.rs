@@ -7,8 +7,10 @@ use crate::reduction::TransformId;
 use crate::statistics::StatisticsMode;
 use crate::tensor::{ChannelOrder, Dtype, Layer, Layout, Shape};
 
-/// Version of the format that this build writes, and the only one it reads.
-pub const VERSION: u8 = 1;
+/// Newest version of the format that this build reads. It writes the oldest version that has what a stream needs.
+pub const VERSION: u8 = 2;
+/// Tools of a sequence, version 2: positions have a relevance.
+const TOOL_RELEVANCE: u8 = 1;
 
 /// Inner codec of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -55,6 +57,8 @@ pub struct Sequence {
     pub stats_period: u32,
     /// Whether the fixed-point fused tensor is coded without loss.
     pub lossless: bool,
+    /// Whether frames tell relevant positions from background, each with a quantiser step and statistics of its own.
+    pub relevance: bool,
 }
 
 impl Sequence {
@@ -66,13 +70,20 @@ impl Sequence {
     pub fn parse(payload: &[u8], limits: &Limits) -> Result<Self> {
         let mut c = Cursor::new(payload);
         let version = c.u8()?;
-        if version != VERSION {
+        if !(1..=VERSION).contains(&version) {
             return Err(Error::new(
                 ErrorKind::Compatibility,
-                format!("a stream of format version {version}, this build reads version {VERSION}"),
+                format!("a stream of format version {version}, this build reads versions 1 to {VERSION}"),
             ));
         }
         let flags = c.u8()?;
+        let tools = if version >= 2 { c.u8()? } else { 0 };
+        if tools & !TOOL_RELEVANCE != 0 {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("a stream with tools {tools:#04x}, this build has {TOOL_RELEVANCE:#04x}"),
+            ));
+        }
         let statistics = StatisticsMode::ALL[usize::from(flags & 3)];
         let inner = match flags >> 2 & 3 {
             0 => InnerCodec::Native,
@@ -102,15 +113,24 @@ impl Sequence {
         let stats_period = c.varint()?;
         c.finish("a sequence parameter set")?;
         let lossless = flags >> 5 & 1 == 1;
-        Ok(Self { layout, inner, statistics, reduction, components, framerate, stats_period, lossless })
+        let relevance = tools & TOOL_RELEVANCE != 0;
+        Ok(Self { layout, inner, statistics, reduction, components, framerate, stats_period, lossless, relevance })
+    }
+
+    /// Regions that statistics are signalled for: relevant positions and background, or all positions as one.
+    pub fn regions(&self) -> usize {
+        if self.relevance { 2 } else { 1 }
     }
 
     /// Appends the payload that [`Self::parse`] reads.
     pub fn write(&self, out: &mut Vec<u8>) {
         let mode = StatisticsMode::ALL.iter().position(|&m| m == self.statistics).unwrap_or(0) as u8;
         let klt = matches!(self.reduction, Reduction::Klt(_));
-        out.push(VERSION);
+        out.push(if self.relevance { 2 } else { 1 });
         out.push(mode | u8::from(klt) << 4 | u8::from(self.lossless) << 5);
+        if self.relevance {
+            out.push(TOOL_RELEVANCE);
+        }
         push_varint(out, self.layout.layers().len() as u32);
         self.layout.layers().iter().for_each(|l| write_layer(l, out));
         push_varint(out, self.components);
@@ -183,7 +203,19 @@ mod tests {
             framerate: (25, 1),
             stats_period: 300,
             lossless: false,
+            relevance: false,
         }
+    }
+
+    #[test]
+    fn a_stream_with_relevance_is_of_version_2() {
+        let mut bytes = Vec::new();
+        let with = Sequence { relevance: true, ..sequence() };
+        with.write(&mut bytes);
+        assert_eq!(bytes[..4], [2, 0x11, 1, 3]);
+        assert_eq!(Sequence::parse(&bytes, &Limits::default()).unwrap(), with);
+        bytes[2] = 2;
+        assert_eq!(Sequence::parse(&bytes, &Limits::default()).unwrap_err().kind(), ErrorKind::Unsupported);
     }
 
     #[test]
@@ -217,10 +249,10 @@ mod tests {
     fn another_version_and_absurd_sizes_are_named() {
         let mut bytes = Vec::new();
         sequence().write(&mut bytes);
-        bytes[0] = 2;
+        bytes[0] = 3;
         let error = Sequence::parse(&bytes, &Limits::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Compatibility);
-        assert_eq!(error.to_string(), "a stream of format version 2, this build reads version 1");
+        assert_eq!(error.to_string(), "a stream of format version 3, this build reads versions 1 to 2");
         let huge = [1, 0, 1, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 2, 0, 1, 0, 1, 0];
         assert_eq!(Sequence::parse(&huge, &Limits::default()).unwrap_err().kind(), ErrorKind::LimitExceeded);
         let many = [1, 0, 0x81, 0x02];

@@ -221,8 +221,9 @@ impl Inspector {
         };
         let statistics = match unit.picture {
             Some((payload, explicit)) => {
-                self.parameters.parse(payload, sequence.statistics, sequence.layout.layers().len(), explicit)?;
-                signalled(&self.parameters, sequence.statistics)
+                let layers = sequence.layout.layers().len();
+                self.parameters.parse(payload, sequence.statistics, layers, sequence.regions(), explicit)?;
+                signalled(&self.parameters, sequence)
             }
             None => None,
         };
@@ -253,12 +254,14 @@ impl Inspector {
     }
 }
 
-fn signalled(parameters: &PictureParameters, mode: StatisticsMode) -> Option<FrameStatistics> {
-    let pair = |p: &super::picture::Pair| MeanStd { mean: f64::from(p.mean), std_dev: f64::from(p.std_dev) };
+/// The statistics that came; of the relevant positions in a stream with relevance.
+fn signalled(parameters: &PictureParameters, sequence: &Sequence) -> Option<FrameStatistics> {
+    let pair = |&p: &super::picture::Pair| MeanStd::from(p);
+    let layers = parameters.layers.len() / sequence.regions();
     let peak = |&p: &f32| MeanStd { mean: 0.0, std_dev: f64::from(p) };
-    (mode != StatisticsMode::None).then(|| FrameStatistics {
-        layers: parameters.layers.iter().map(pair).chain(parameters.peaks.iter().map(peak)).collect(),
-        fused: parameters.fused.as_ref().map(pair).unwrap_or_default(),
+    (sequence.statistics != StatisticsMode::None).then(|| FrameStatistics {
+        layers: parameters.layers[..layers].iter().map(pair).chain(parameters.peaks.iter().map(peak)).collect(),
+        fused: parameters.fused.first().map(pair).unwrap_or_default(),
     })
 }
 

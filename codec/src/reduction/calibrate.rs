@@ -288,7 +288,7 @@ fn decompose(matrix: Mat<f64>) -> Result<(Mat<f64>, Vec<f64>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reduction::grid::Refined;
+    use crate::reduction::grid::{Refined, Refinement};
     use crate::tensor::{Dtype, Layer, Shape};
     use half::f16;
 
@@ -357,7 +357,8 @@ mod tests {
     fn add(calibrator: &mut Calibrator, vectors: &[f32]) -> Result<()> {
         let mut layers: Vec<Vec<f32>> = vec![vec![0.0; 4 * 16 * 24], vec![0.0; 8 * 8 * 12]];
         for (n, out) in layers.iter_mut().enumerate() {
-            let source = Refined { vectors, row: D, base: &[0.0; D], scale: 1.0 };
+            let refinements = [Refinement { base: &[0.0; D], scale: 1.0 }; 2];
+            let source = Refined { vectors, row: D, regions: None, refinements };
             calibrator.grid.scatter(n, source, out, |v| v);
         }
         let tensors: Vec<TensorRef<'_>> = layers.iter().map(|l| TensorRef::F32(l)).collect();

@@ -2,8 +2,10 @@
 
 use super::dct::Dct;
 use super::grid::{Grid, LANES};
+use super::relevance::RegionSums;
 use super::transform::Transform;
 use crate::error::{Error, ErrorKind, Result};
+use crate::inner::native::planes::Relevance;
 use crate::kernels::product::PackedMatrix;
 use crate::limits::Limits;
 use crate::tensor::Layout;
@@ -58,6 +60,38 @@ impl Forward {
             let panels = self.panels.chunks_mut(size).enumerate();
             panels.for_each(|(b, panel)| grid.gather(&layer, mean, b, panel));
         }
+    }
+
+    /// The grid that features are gathered on.
+    pub fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
+    /// Sums over the values of layer `n` that were gathered last, by region of their position; padding is left out. For a
+    /// calibrated transform only: the block DCT works in the panels themselves.
+    pub fn region_moments(&self, n: usize, relevance: &[Relevance]) -> [RegionSums; 2] {
+        let mut out = [RegionSums::default(); 2];
+        let Basis::Klt { mean, .. } = &self.basis else { return out };
+        let (cells, positions) = (&self.grid.layers[n], self.grid.positions());
+        for (b, panel) in self.panels.chunks_exact(self.grid.dimension * LANES).enumerate() {
+            let lanes = LANES.min(positions - b * LANES);
+            let (mut counts, mut sums, mut squares) = ([0u64; LANES], [0f64; LANES], [0f64; LANES]);
+            for d in 0..cells.dimension() {
+                let (row, mean) = (&panel[(cells.offset + d) * LANES..][..lanes], f64::from(mean[cells.offset + d]));
+                for (lane, &v) in row.iter().enumerate() {
+                    let counted = !cells.padded || self.grid.is_value(n, b * LANES + lane, d);
+                    let v = if counted { f64::from(v) + mean } else { 0.0 };
+                    counts[lane] += u64::from(counted);
+                    sums[lane] += v;
+                    squares[lane] += v * v;
+                }
+            }
+            for lane in 0..lanes {
+                let region = usize::from(relevance[b * LANES + lane] & 1);
+                out[region].add(counts[lane], sums[lane], squares[lane]);
+            }
+        }
+        out
     }
 
     /// Writes the planes (`[K][positions]`) of the features gathered last; the second half of [`Self::reduce`].

@@ -5,7 +5,7 @@
 //! `a · vectors + b · (sum of all basis vectors) + mean`.
 
 use super::dct::Dct;
-use super::grid::{Grid, Refined};
+use super::grid::{Grid, Refined, Refinement};
 use super::transform::Transform;
 use crate::kernels::moments::Moments;
 use crate::kernels::sparse;
@@ -126,16 +126,23 @@ impl Inverse {
         }
     }
 
-    /// Moments of layer `n` of the vectors `base + scale · vectors`, padding left out. `line` is scratch of at least D values;
-    /// with more of it, short vectors are summed many at a time.
-    pub fn moments(&self, n: usize, base: &[f32], scale: f32, line: &mut [f32]) -> Moments {
+    /// Moments of layer `n` of the refined vectors of the positions `taken`, padding left out. `line` is scratch of at least
+    /// D values; with more of it, short vectors are summed many at a time.
+    pub fn moments(
+        &self,
+        n: usize,
+        refinement: Refinement<'_>,
+        taken: impl Fn(usize) -> bool,
+        line: &mut [f32],
+    ) -> Moments {
+        let Refinement { base, scale } = refinement;
         let cells = &self.grid.layers[n];
         let part = cells.offset..cells.offset + cells.dimension();
         let base = &base[part.clone()];
         let pivot = base[0] + scale * self.vectors[part.start];
         let mut moments = Moments::new(if pivot.is_finite() { pivot } else { 0.0 });
         let mut count = 0;
-        for (p, vector) in self.vectors.chunks_exact(self.row).enumerate() {
+        for (p, vector) in self.vectors.chunks_exact(self.row).enumerate().filter(|&(p, _)| taken(p)) {
             let vector = &vector[part.clone()];
             if count + vector.len() > line.len() {
                 moments.add(&line[..count]);
@@ -157,9 +164,16 @@ impl Inverse {
         moments
     }
 
-    /// Writes layer `n` of the vectors `base + scale · vectors`.
-    pub fn write<T: Copy>(&self, n: usize, base: &[f32], scale: f32, out: &mut [T], convert: impl Fn(f32) -> T) {
-        let source = Refined { vectors: &self.vectors, row: self.row, base, scale };
+    /// Writes layer `n` of the vectors, each refined as its region is; `regions` of `None` is a single one.
+    pub fn write<T: Copy>(
+        &self,
+        n: usize,
+        regions: Option<&[u8]>,
+        refinements: [Refinement<'_>; 2],
+        out: &mut [T],
+        convert: impl Fn(f32) -> T,
+    ) {
+        let source = Refined { vectors: &self.vectors, row: self.row, regions, refinements };
         self.grid.scatter(n, source, out, convert);
     }
 }

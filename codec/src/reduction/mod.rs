@@ -6,6 +6,7 @@ mod dct;
 pub(crate) mod forward;
 pub(crate) mod grid;
 pub(crate) mod inverse;
+pub mod relevance;
 mod transform;
 
 pub use transform::{CellShape, Transform, TransformId};

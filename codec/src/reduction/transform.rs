@@ -1,13 +1,15 @@
 //! The calibrated transform and its file, `.fcmt` (docs/bitstream.md §9).
 
 use super::grid::Grid;
+use super::relevance::{MAX_WEIGHTS, Probe};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{self, Limits};
 use crate::tensor::Layout;
 use sha2::{Digest, Sha256};
 
 const MAGIC: [u8; 4] = *b"FCMT";
-const VERSION: u8 = 1;
+/// Newest version; files without a probe are of version 1.
+const VERSION: u8 = 2;
 /// Bytes before the cells: magic, version, 3 reserved, layers, D, K, samples, total variance.
 const FIXED: usize = 4 + 4 + 4 + 4 + 4 + 8 + 8;
 const CELL: usize = 12;
@@ -66,6 +68,7 @@ pub struct Transform {
     variances: Vec<f32>,
     total_variance: f64,
     samples: u64,
+    probe: Option<Probe>,
 }
 
 impl std::fmt::Debug for Transform {
@@ -105,9 +108,26 @@ impl Transform {
         if !all.into_iter().all(|v| v.is_finite()) || !total_variance.is_finite() || total_variance < 0.0 {
             return Err(Error::input("a transform with a value that is not finite"));
         }
-        let mut transform = Self { id: TransformId([0; 8]), cells, mean, basis, variances, total_variance, samples };
-        transform.id = id_of(&Sha256::digest(transform.content()));
-        Ok(transform)
+        let id = TransformId([0; 8]);
+        let transform = Self { id, cells, mean, basis, variances, total_variance, samples, probe: None };
+        Ok(transform.identified())
+    }
+
+    /// The same transform with a probe of its components, which makes it another one with an identity of its own.
+    ///
+    /// # Errors
+    /// `InvalidInput` when the probe looks at more components than there are.
+    pub fn with_probe(self, probe: Probe) -> Result<Self> {
+        let (weights, k) = (probe.weights().len(), self.variances.len());
+        if weights > k {
+            return Err(Error::input(format!("a probe of {weights} components for a transform of {k}")));
+        }
+        Ok(Self { probe: Some(probe), ..self }.identified())
+    }
+
+    fn identified(mut self) -> Self {
+        self.id = id_of(&Sha256::digest(self.content()));
+        self
     }
 
     /// Reads a `.fcmt` file's bytes.
@@ -126,17 +146,21 @@ impl Transform {
         if bytes[..4] != MAGIC {
             return Err(Error::corrupt(format!("a transform that begins {:02x?}, not \"FCMT\"", &bytes[..4])));
         }
-        if bytes[4] != VERSION {
+        let version = bytes[4];
+        if !(1..=VERSION).contains(&version) {
             return Err(Error::new(
                 ErrorKind::Compatibility,
-                format!("a transform of version {}, this build reads version {VERSION}", bytes[4]),
+                format!("a transform of version {version}, this build reads versions 1 to {VERSION}"),
             ));
         }
         let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
         let (layers, d, k) = (u32_at(8), u32_at(12), u32_at(16));
         limits::check("number of layers", u64::from(layers), u64::from(limits.max_layers.min(256)))?;
-        let floats = (u64::from(d) * u64::from(k)).saturating_add(u64::from(d) + u64::from(k));
-        let fixed = (FIXED + DIGEST) as u64 + u64::from(layers) * CELL as u64;
+        let (weights, content_start) = if version >= 2 { (u32_at(FIXED), FIXED + 4) } else { (0, FIXED) };
+        limits::check("number of weights of a probe", u64::from(weights), MAX_WEIGHTS as u64)?;
+        let probe_floats = if version >= 2 { u64::from(weights) + 1 } else { 0 };
+        let floats = (u64::from(d) * u64::from(k)).saturating_add(u64::from(d) + u64::from(k) + probe_floats);
+        let fixed = (content_start + DIGEST) as u64 + u64::from(layers) * CELL as u64;
         let expected = floats.saturating_mul(4).saturating_add(fixed);
         if bytes.len() as u64 != expected {
             let message = format!("a transform of {} bytes, its header promises {expected}", bytes.len());
@@ -153,7 +177,7 @@ impl Transform {
         }
         let samples = u64::from_le_bytes(bytes[20..28].try_into().expect("8 bytes"));
         let total_variance = f64::from_le_bytes(bytes[28..36].try_into().expect("8 bytes"));
-        let (cells, values) = content[FIXED..].split_at(layers as usize * CELL);
+        let (cells, values) = content[content_start..].split_at(layers as usize * CELL);
         // Whatever is read must be what `content` writes, or the identity would not be that of the file.
         let reserved = bytes[5..8].iter().chain(cells.chunks_exact(CELL).flat_map(|c| &c[9..CELL]));
         if reserved.into_iter().any(|&b| b != 0) || cells.chunks_exact(CELL).any(|c| c[8] > 1) {
@@ -172,7 +196,12 @@ impl Transform {
         let mut take = |n: usize| values.by_ref().take(n).collect::<Vec<f32>>();
         let (variances, mean) = (take(k as usize), take(d as usize));
         let basis = take(k as usize * d as usize);
+        let probe = (version >= 2).then(|| (take(1)[0], take(weights as usize)));
         let transform = Self::new(cells, mean, basis, variances, total_variance, samples)
+            .and_then(|t| match probe {
+                Some((bias, weights)) => t.with_probe(Probe::new(bias, weights)?),
+                None => Ok(t),
+            })
             .map_err(|e| Error::corrupt(e.to_string()))?;
         debug_assert_eq!(transform.id, id_of(&computed));
         Ok(transform)
@@ -190,12 +219,15 @@ impl Transform {
         let floats = self.mean.len() + self.variances.len() + self.basis.len();
         let mut bytes = Vec::with_capacity(FIXED + self.cells.len() * CELL + floats * 4 + DIGEST);
         bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&[VERSION, 0, 0, 0]);
+        bytes.extend_from_slice(&[if self.probe.is_some() { 2 } else { 1 }, 0, 0, 0]);
         bytes.extend_from_slice(&(self.cells.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&self.dimension().to_le_bytes());
         bytes.extend_from_slice(&self.components().to_le_bytes());
         bytes.extend_from_slice(&self.samples.to_le_bytes());
         bytes.extend_from_slice(&self.total_variance.to_le_bytes());
+        if let Some(probe) = &self.probe {
+            bytes.extend_from_slice(&(probe.weights().len() as u32).to_le_bytes());
+        }
         for c in &self.cells {
             bytes.extend_from_slice(&c.channels.to_le_bytes());
             bytes.extend_from_slice(&c.rows.to_le_bytes());
@@ -204,6 +236,11 @@ impl Transform {
         }
         for v in self.variances.iter().chain(&self.mean).chain(&self.basis) {
             bytes.extend_from_slice(&v.to_le_bytes());
+        }
+        if let Some(probe) = &self.probe {
+            for v in std::iter::once(probe.bias()).chain(probe.weights().iter().copied()) {
+                bytes.extend_from_slice(&v.to_le_bytes());
+            }
         }
         bytes
     }
@@ -221,6 +258,16 @@ impl Transform {
     /// Length D of a basis vector: values of all layers in one cell of the grid.
     pub fn dimension(&self) -> u32 {
         self.mean.len() as u32
+    }
+
+    /// What tells relevant positions from background, if that was calibrated.
+    pub fn probe(&self) -> Option<&Probe> {
+        self.probe.as_ref()
+    }
+
+    /// Variance of all D values on the calibration data.
+    pub fn total_variance(&self) -> f64 {
+        self.total_variance
     }
 
     /// Vectors that it was calibrated on.
@@ -289,11 +336,27 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_travels_in_version_2_and_changes_the_id() {
+        let probe = Probe::new(-0.5, vec![1.0, 2.0]).unwrap();
+        let with = transform().with_probe(probe.clone()).unwrap();
+        assert_ne!(with.id(), transform().id());
+        let bytes = with.to_bytes();
+        assert_eq!((bytes[4], transform().to_bytes()[4]), (2, 1));
+        let read = Transform::from_bytes(&bytes, &Limits::default()).unwrap();
+        assert_eq!((read.id(), read.probe()), (with.id(), Some(&probe)));
+        assert!(transform().with_probe(Probe::new(0.0, vec![0.0; 3]).unwrap()).is_err());
+    }
+
+    #[test]
     fn every_flipped_bit_and_every_cut_is_refused() {
-        let file = transform().to_bytes();
+        every_flip_and_cut_is_refused(&transform().to_bytes());
+        every_flip_and_cut_is_refused(&transform().with_probe(Probe::new(1.0, vec![3.0]).unwrap()).unwrap().to_bytes());
+    }
+
+    fn every_flip_and_cut_is_refused(file: &[u8]) {
         for at in 0..file.len() {
             for bit in 0..8 {
-                let mut bad = file.clone();
+                let mut bad = file.to_vec();
                 bad[at] ^= 1 << bit;
                 assert!(Transform::from_bytes(&bad, &Limits::default()).is_err(), "byte {at} bit {bit}");
             }

@@ -1,5 +1,5 @@
-//! Syntax of a coded frame: position modes, last-component buckets, then the levels component by component
-//! (docs/bitstream.md §7.3).
+//! Syntax of a coded frame: relevance and modes of the positions, last-component buckets, then the levels component by
+//! component (docs/bitstream.md §7.3).
 //!
 //! One function, [`PlaneCoder::code`], both writes and reads.
 
@@ -13,6 +13,13 @@ pub type Mode = u8;
 pub const INTRA: Mode = 0;
 /// Prediction from the same position of the frame before.
 pub const INTER: Mode = 1;
+
+/// How much a position matters.
+pub type Relevance = u8;
+/// Coded with the frame's quantiser step; so are all positions of a stream without relevance.
+pub const RELEVANT: Relevance = 0;
+/// Coded with the coarser step of the background.
+pub const BACKGROUND: Relevance = 1;
 
 /// Largest magnitude of a level. Larger ones do not occur in a legal stream.
 pub const LEVEL_MAX: u32 = (1 << 30) - 1;
@@ -34,9 +41,11 @@ const BUCKET_LIMIT: u8 = 60;
 const ZERO_LIMIT: u8 = 62;
 const MAGNITUDE_LIMIT: u8 = 40;
 
-/// The levels of one frame and how its positions are predicted.
+/// The levels of one frame, how its positions are predicted, and which of them matter.
 #[derive(Debug)]
 pub struct Levels {
+    /// One relevance a position.
+    pub relevance: Vec<Relevance>,
     /// One mode a position.
     pub modes: Vec<Mode>,
     /// `K` planes of `P` levels.
@@ -44,9 +53,10 @@ pub struct Levels {
 }
 
 impl Levels {
-    /// All intra, all zero.
+    /// All relevant, all intra, all zero.
     pub fn new(components: usize, positions: usize) -> Self {
-        Self { modes: vec![INTRA; positions], levels: vec![0; components * positions] }
+        let relevance = vec![RELEVANT; positions];
+        Self { relevance, modes: vec![INTRA; positions], levels: vec![0; components * positions] }
     }
 }
 
@@ -56,8 +66,9 @@ pub struct PlaneCoder {
     width: usize,
     positions: usize,
     max_decisions: u64,
-    /// Of the frame before: magnitude of each level up to 2, mode and bucket of each position.
+    /// Of the frame before: magnitude of each level up to 2, relevance, mode and bucket of each position.
     before: Vec<u8>,
+    before_relevance: Vec<Relevance>,
     before_mode: Vec<Mode>,
     before_bucket: Vec<u8>,
     /// Of this frame.
@@ -72,6 +83,7 @@ struct Models {
     /// Buckets, and nodes of the tree that codes one.
     buckets: usize,
     nodes: usize,
+    relevance: [Counter; 16],
     mode: [Counter; 16],
     bucket: [Vec<Counter>; 3],
     bucket_mix: Vec<Mixer<3>>,
@@ -86,24 +98,31 @@ impl Models {
     const RARE: Counter = Counter::new(5200, 2);
     const SMALL: Counter = Counter::new(20_000, 0);
 
-    fn new(components: usize) -> Self {
+    /// `regions`: 2 where positions have a relevance, else 1.
+    fn new(components: usize, regions: usize) -> Self {
         let buckets = usize::from(bucket_of(components)) + 1;
         let nodes = buckets.next_power_of_two();
         let square = buckets * buckets * nodes;
         Self {
             buckets,
             nodes,
+            relevance: [Self::EVEN; 16],
             mode: [Self::EVEN; 16],
-            bucket: [vec![Self::EVEN; square], vec![Self::EVEN; square], vec![Self::EVEN; buckets * 2 * nodes]],
+            bucket: [
+                vec![Self::EVEN; square],
+                vec![Self::EVEN; square],
+                vec![Self::EVEN; regions * buckets * 2 * nodes],
+            ],
             bucket_mix: vec![Mixer::new(BUCKET_WEIGHT); nodes],
             zero: Surroundings::sizes(components).map(|n| vec![Self::RARE; n]),
-            zero_mix: vec![Mixer::new(ZERO_WEIGHT); CLASSES * 2],
+            zero_mix: vec![Mixer::new(ZERO_WEIGHT); regions * CLASSES * 2],
             magnitude: vec![Self::SMALL; CLASSES * ACTIVITIES * UNARY],
         }
     }
 
     /// Back to the state of `new`, in place.
     fn reset(&mut self) {
+        self.relevance.fill(Self::EVEN);
         self.mode.fill(Self::EVEN);
         self.bucket.iter_mut().for_each(|b| b.fill(Self::EVEN));
         self.bucket_mix.fill(Mixer::new(BUCKET_WEIGHT));
@@ -191,20 +210,21 @@ fn activity_class(a: u16) -> usize {
 }
 
 impl PlaneCoder {
-    /// A coder of `components` planes of `height × width` levels.
-    pub fn new(components: usize, height: usize, width: usize, max_decisions: u64) -> Self {
+    /// A coder of `components` planes of `height × width` levels; `regions` is 2 where positions have a relevance, else 1.
+    pub fn new(components: usize, height: usize, width: usize, regions: usize, max_decisions: u64) -> Self {
         let positions = height * width;
         Self {
             width,
             positions,
             max_decisions,
             before: vec![0; components * positions],
+            before_relevance: vec![RELEVANT; positions],
             before_mode: vec![INTRA; positions],
             before_bucket: vec![0; positions],
             bucket: vec![0; positions],
             activity: vec![0; positions],
             active: Vec::with_capacity(positions),
-            models: Models::new(components),
+            models: Models::new(components, regions),
         }
     }
 
@@ -212,37 +232,37 @@ impl PlaneCoder {
     fn reset(&mut self) {
         self.models.reset();
         self.before.fill(0);
+        self.before_relevance.fill(RELEVANT);
         self.before_mode.fill(INTRA);
         self.before_bucket.fill(0);
     }
 
-    /// Writes `frame` to, or reads it from, `bits`. A reader must hand in levels that are all zero.
+    /// Writes `frame` to, or reads it from, `bits`; its relevance only if it is `mapped`, all positions are relevant
+    /// otherwise. A reader must hand in levels that are all zero.
     ///
     /// # Errors
     /// Reading only: `Corruption` for a level over [`LEVEL_MAX`], `LimitExceeded` past the bound on decisions.
-    pub fn code<B: Bits>(&mut self, bits: &mut B, frame: &mut Levels, random_access: bool) -> Result<()> {
+    pub fn code<B: Bits>(&mut self, bits: &mut B, frame: &mut Levels, random_access: bool, mapped: bool) -> Result<()> {
         if random_access {
             self.reset();
+        }
+        if mapped {
+            let (models, before) = (&mut self.models.relevance, &self.before_relevance);
+            code_map(bits, self.width, models, before, &mut frame.relevance);
+        } else {
+            frame.relevance.fill(RELEVANT);
+        }
+        if random_access {
             frame.modes.fill(INTRA);
         } else {
-            self.code_modes(bits, &mut frame.modes);
+            code_map(bits, self.width, &mut self.models.mode, &self.before_mode, &mut frame.modes);
         }
         self.code_buckets(bits, frame);
         self.code_planes(bits, frame)?;
+        self.before_relevance.copy_from_slice(&frame.relevance);
         self.before_mode.copy_from_slice(&frame.modes);
         self.before_bucket.copy_from_slice(&self.bucket);
         Ok(())
-    }
-
-    fn code_modes<B: Bits>(&mut self, bits: &mut B, modes: &mut [Mode]) {
-        for p in 0..self.positions {
-            let left = if !p.is_multiple_of(self.width) { modes[p - 1] } else { INTER };
-            let up = if p >= self.width { modes[p - self.width] } else { INTER };
-            let corner =
-                if !p.is_multiple_of(self.width) && p >= self.width { modes[p - self.width - 1] } else { INTER };
-            let context = usize::from(left | up << 1 | self.before_mode[p] << 2 | corner << 3);
-            modes[p] = Mode::from(self.models.mode[context].code(bits, modes[p] == INTER, MODE_LIMIT));
-        }
     }
 
     fn code_buckets<B: Bits>(&mut self, bits: &mut B, frame: &Levels) {
@@ -254,8 +274,12 @@ impl PlaneCoder {
             let left = if !p.is_multiple_of(self.width) { usize::from(self.bucket[p - 1]) } else { 0 };
             let up = if p >= self.width { usize::from(self.bucket[p - self.width]) } else { 0 };
             let before = usize::from(self.before_bucket[p]);
-            let mode = usize::from(frame.modes[p]);
-            let contexts = [(left + up).div_ceil(2) * buckets + before, left * buckets + up, before * 2 + mode];
+            let (mode, region) = (usize::from(frame.modes[p]), usize::from(frame.relevance[p]));
+            let contexts = [
+                (left + up).div_ceil(2) * buckets + before,
+                left * buckets + up,
+                (region * buckets + before) * 2 + mode,
+            ];
             let mut node = 1usize;
             for i in (0..depth).rev() {
                 let at = contexts.map(|c| c * nodes + node);
@@ -329,7 +353,9 @@ impl PlaneCoder {
                 let p_of = |i: usize| i32::from(stretch[usize::from(m.zero[i][at[i]].p() >> 4)]);
                 let inputs = [p_of(0), p_of(1), p_of(2), p_of(3)];
                 let level = plane[p];
-                let nonzero = m.zero_mix[class * 2 + surroundings.mode].code(bits, level != 0, inputs, ZERO_RATE);
+                let region = usize::from(frame.relevance[p]);
+                let mix = &mut m.zero_mix[(region * CLASSES + class) * 2 + surroundings.mode];
+                let nonzero = mix.code(bits, level != 0, inputs, ZERO_RATE);
                 for (zero, at) in m.zero.iter_mut().zip(at) {
                     zero[at].update(nonzero, ZERO_LIMIT);
                 }
@@ -351,6 +377,18 @@ impl PlaneCoder {
             return Err(too_many(decisions, self.max_decisions));
         }
         Ok(())
+    }
+}
+
+/// Codes one bit a position, such as its mode; outside the grid bits count as ones.
+fn code_map<B: Bits>(bits: &mut B, width: usize, models: &mut [Counter; 16], before: &[u8], map: &mut [u8]) {
+    for p in 0..map.len() {
+        let (first, top) = (p.is_multiple_of(width), p < width);
+        let left = if !first { map[p - 1] } else { 1 };
+        let up = if !top { map[p - width] } else { 1 };
+        let corner = if !first && !top { map[p - width - 1] } else { 1 };
+        let context = usize::from(left | up << 1 | before[p] << 2 | corner << 3);
+        map[p] = u8::from(models[context].code(bits, map[p] == 1, MODE_LIMIT));
     }
 }
 
