@@ -2,14 +2,16 @@
 
 use crate::cache::{Cache, hash_file, hash_files};
 use crate::features::layout;
-use crate::network::Network;
+use crate::network::{Front, Network};
 use crate::output;
 use crate::progress::Progress;
 use crate::sequence::{open_picture, pictures};
 use crate::video::VideoReader;
 use anyhow::{Context, Result, ensure};
+use fcm_analytics::geometry::{Placement, Rect, Scaling};
 use fcm_codec::reduction::calibrate::Calibrator;
-use fcm_codec::{Limits, TensorRef, Transform};
+use fcm_codec::reduction::relevance::ProbeTrainer;
+use fcm_codec::{Layout, Limits, TensorRef, Transform};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use image::RgbImage;
@@ -153,7 +155,7 @@ fn learn(
     }
     let key = json!({
         "network": network.front_key(), "sources": hashes, "components": components.unwrap_or(COMPONENTS),
-        "codec": env!("FCM_EVAL_CODEC"),
+        "codec": env!("FCM_EVAL_CODEC"), "back": network.back_key(),
     });
     let path = cache.path("fcmt", &key);
     if path.exists() {
@@ -162,7 +164,25 @@ fn learn(
     let mut front = network.open_front(threads)?;
     let layout = layout(&front.layers())?;
     let mut calibrator = Calibrator::new(layout.clone(), &Limits::default())?;
-    let progress = Progress::counter("calibrating");
+    each_features(sources, "calibrating", &mut front, &layout, |narrow| calibrator.add(&tensors(narrow)))?;
+    let dimension = calibrator.dimension();
+    let components = components.unwrap_or_else(|| dimension.min(COMPONENTS));
+    ensure!(components <= dimension, "--components is {components}, legal are 1 to {dimension} for these layers");
+    let transform = calibrator.finish(Some(components))?;
+    let transform = with_probe(transform, sources, network, threads, &mut front, &layout)?;
+    output::write(&path, &transform.to_bytes())?;
+    Ok(transform)
+}
+
+/// Gives the features of all pictures of the sources to `take`.
+fn each_features(
+    sources: &[&Source],
+    what: &'static str,
+    front: &mut Front,
+    layout: &Layout,
+    mut take: impl FnMut(&[Vec<f16>]) -> fcm_codec::Result<()>,
+) -> Result<()> {
+    let progress = Progress::counter(what);
     let mut narrow: Vec<Vec<f16>> =
         layout.layers().iter().map(|l| vec![f16::ZERO; l.shape.elements() as usize]).collect();
     for source in sources {
@@ -171,22 +191,80 @@ fn learn(
             for (to, from) in narrow.iter_mut().zip(front.run(picture)?) {
                 to.convert_from_f32_slice(&from);
             }
-            let tensors: Vec<TensorRef<'_>> = narrow.iter().map(|v| TensorRef::F16(v)).collect();
-            calibrator.add(&tensors).with_context(|| format!("cannot calibrate on {}", source.label()))?;
+            take(&narrow).with_context(|| format!("cannot calibrate on {}", source.label()))?;
             progress.frame()
         })?;
     }
-    let dimension = calibrator.dimension();
-    let components = components.unwrap_or_else(|| dimension.min(COMPONENTS));
-    ensure!(components <= dimension, "--components is {components}, legal are 1 to {dimension} for these layers");
-    let transform = calibrator.finish(Some(components))?;
-    output::write(&path, &transform.to_bytes())?;
-    Ok(transform)
+    Ok(())
+}
+
+fn tensors(narrow: &[Vec<f16>]) -> Vec<TensorRef<'_>> {
+    narrow.iter().map(|v| TensorRef::F16(v)).collect()
+}
+
+/// The transform with a probe for what the back half finds in the same pictures; as it is where it finds nothing.
+fn with_probe(
+    transform: Transform,
+    sources: &[&Source],
+    network: &Network,
+    threads: usize,
+    front: &mut Front,
+    layout: &Layout,
+) -> Result<Transform> {
+    let names: Vec<String> = front.layers().into_iter().map(|(name, _)| name).collect();
+    let mut back = network.open_back(&names, front.size(), threads)?;
+    let mut trainer = ProbeTrainer::new(&transform, layout.clone(), &Limits::default())?;
+    let (input, (rows, columns)) = (front.size(), trainer.grid());
+    // Boxes stay where they are: in the network's input.
+    let identity = Placement::new(Scaling::Stretch, input, input)?;
+    let cell = (input.0 as f32 / columns as f32, input.1 as f32 / rows as f32);
+    let mut labels = vec![false; rows * columns];
+    let (mut found, mut failure) = (0u64, None);
+    each_features(sources, "learning relevance", front, layout, |narrow| {
+        labels.fill(false);
+        match back.run_f16(narrow, &identity) {
+            Ok(detections) => detections.iter().for_each(|d| mark(d.rect, cell, columns, &mut labels)),
+            Err(error) => failure = failure.take().or(Some(error)),
+        }
+        found += labels.iter().filter(|&&l| l).count() as u64;
+        trainer.add(&tensors(narrow), &labels)
+    })?;
+    match failure {
+        Some(error) => Err(error),
+        None if found == 0 => Ok(transform),
+        None => Ok(transform.with_probe(trainer.finish()?)?),
+    }
+}
+
+/// Marks the positions of the grid that the middle half of a box touches: where the head answers for it.
+fn mark(rect: Rect, cell: (f32, f32), columns: usize, labels: &mut [bool]) {
+    let rows = labels.len() / columns;
+    let range = |start: f32, size: f32, cell: f32, count: usize| {
+        let (first, last) = ((start + 0.25 * size) / cell, (start + 0.75 * size) / cell);
+        // The cast saturates, so boxes that lie outside end at the border.
+        (first as usize).min(count - 1)..=(last as usize).min(count - 1)
+    };
+    for y in range(rect.y, rect.height, cell.1, rows) {
+        for x in range(rect.x, rect.width, cell.0, columns) {
+            labels[y * columns + x] = true;
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_middle_half_of_a_box_is_marked_and_what_lies_outside_is_cut() {
+        let mut labels = [false; 12];
+        mark(Rect::new(8.0, 8.0, 16.0, 32.0), (10.0, 10.0), 4, &mut labels);
+        let marked: Vec<usize> = (0..12).filter(|&p| labels[p]).collect();
+        // Columns 1 and 2 (12 to 20), rows 1 and 2 (16 to 32, cut at the last row).
+        assert_eq!(marked, [5, 6, 9, 10]);
+        mark(Rect::new(-100.0, -100.0, 10.0, 10.0), (10.0, 10.0), 4, &mut labels);
+        assert!(labels[0]);
+    }
 
     #[test]
     fn a_stride_follows_the_last_colon() {

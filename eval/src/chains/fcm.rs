@@ -12,16 +12,23 @@ use half::f16;
 use serde_json::{Value, json};
 use std::time::Instant;
 
-/// The codec with one of its statistics modes; everything else as by default. Bytes are those of a `.fcm` file.
+/// The codec with one of its statistics modes, or with the default one and relevance; everything else as by default. Bytes are those of
+/// a `.fcm` file.
 pub struct Fcm {
     statistics: StatisticsMode,
+    relevance: bool,
     name: String,
 }
 
 impl Fcm {
     /// The chain that restores `statistics`.
     pub fn new(statistics: StatisticsMode) -> Self {
-        Self { statistics, name: format!("fcm-{}", statistics.name()) }
+        Self { statistics, relevance: false, name: format!("fcm-{}", statistics.name()) }
+    }
+
+    /// The chain that codes what the transform's probe finds irrelevant coarser.
+    pub fn relevance() -> Self {
+        Self { relevance: true, name: "fcm-relevance".into(), ..Self::new(StatisticsMode::default()) }
     }
 }
 
@@ -60,6 +67,7 @@ impl Chain for Fcm {
         let config = EncoderConfig {
             rate_control,
             statistics: self.statistics,
+            background_offset: if self.relevance { None } else { Some(0) },
             key_int_max: KEY_INT_MAX,
             transform: input.transform.clone(),
             framerate: input.framerate,

@@ -128,8 +128,17 @@ pub trait Chain: Send + Sync {
 }
 
 /// Names of all chains.
-pub const NAMES: [&str; 8] =
-    ["uncompressed", "fcm-none", "fcm-ecs", "fcm-simplified", "fcm-z-score", "f16-zstd", "remote-x264", "remote-x265"];
+pub const NAMES: [&str; 9] = [
+    "uncompressed",
+    "fcm-none",
+    "fcm-ecs",
+    "fcm-simplified",
+    "fcm-z-score",
+    "fcm-relevance",
+    "f16-zstd",
+    "remote-x264",
+    "remote-x265",
+];
 
 /// The chain called `name`.
 ///
@@ -138,6 +147,7 @@ pub const NAMES: [&str; 8] =
 pub fn by_name(name: &str) -> Result<Box<dyn Chain>> {
     Ok(match name {
         "uncompressed" => Box::new(uncompressed::Uncompressed),
+        "fcm-relevance" => Box::new(fcm::Fcm::relevance()),
         "f16-zstd" => Box::new(f16_zstd::F16Zstd),
         "remote-x264" => Box::new(remote::Remote::x264()),
         "remote-x265" => Box::new(remote::Remote::x265()),
@@ -178,7 +188,7 @@ mod tests {
         assert_eq!(fcm.parse_point("32").unwrap(), Setting::Qp(32));
         assert_eq!(fcm.parse_point("200k").unwrap(), Setting::Bitrate(200));
         assert!(fcm.parse_point("64").unwrap_err().to_string().contains("0 to 63"));
-        assert!(by_name("remote-x264").unwrap().parse_point("x").unwrap_err().to_string().contains("0 to 51"));
+        assert!(by_name("remote-x264").unwrap().parse_point("x").unwrap_err().to_string().contains("0 to 50"));
         assert!(by_name("uncompressed").unwrap().parse_point("1").is_err());
     }
 }

@@ -40,7 +40,7 @@ impl Remote {
             },
             caps: "video/x-h264,stream-format=byte-stream,alignment=au",
             decoder: "avdec_h264 max-threads=1",
-            points: [31, 36, 41, 46, 51],
+            points: [31, 36, 41, 46, 50],
         })
     }
 
@@ -72,7 +72,7 @@ impl Chain for Remote {
     }
 
     fn parse_point(&self, text: &str) -> Result<Setting> {
-        number(text, 0, 51).map(Setting::Qp)
+        number(text, 0, 50).map(Setting::Qp)
     }
 
     fn identity(&self) -> Result<Value> {
