@@ -168,6 +168,7 @@ impl Stream {
             statistics: self.settings.statistics.into(),
             transform: self.transform.clone(),
             components: (self.settings.components > 0).then_some(self.settings.components),
+            background_offset: u8::try_from(self.settings.background_offset).ok(),
             threads: self.settings.threads as usize,
             format,
             framerate,

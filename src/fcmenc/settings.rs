@@ -19,6 +19,8 @@ pub(super) struct Settings {
     pub statistics: StatisticsMode,
     pub transform: Option<PathBuf>,
     pub components: u32,
+    /// −1: what the transform suggests.
+    pub background_offset: i32,
     pub threads: u32,
     pub layout: TensorLayout,
     pub tensor_names: Option<String>,
@@ -40,6 +42,7 @@ impl Default for Settings {
             statistics: codec.statistics.into(),
             transform: None,
             components: 0,
+            background_offset: -1,
             threads: codec.threads as u32,
             layout: TensorLayout::default(),
             tensor_names: None,
@@ -64,6 +67,7 @@ impl Settings {
                 self.transform = path.filter(|path| !path.is_empty()).map(PathBuf::from);
             }
             "components" => self.components = value.get().expect(TYPE),
+            "background-offset" => self.background_offset = value.get().expect(TYPE),
             "threads" => self.threads = value.get().expect(TYPE),
             "layout" => self.layout = value.get().expect(TYPE),
             "tensor-names" => self.tensor_names = value.get().expect(TYPE),
@@ -86,6 +90,7 @@ impl Settings {
             "statistics" => self.statistics.to_value(),
             "transform" => self.transform.as_ref().map(|path| path.to_string_lossy().into_owned()).to_value(),
             "components" => self.components.to_value(),
+            "background-offset" => self.background_offset.to_value(),
             "threads" => self.threads.to_value(),
             "layout" => self.layout.to_value(),
             "tensor-names" => self.tensor_names.to_value(),
@@ -148,6 +153,14 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .nick("Components")
                 .blurb("Strongest components of the transform that are coded (0 = all)")
                 .default_value(default.components)
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecInt::builder("background-offset")
+                .nick("Background Offset")
+                .blurb("How much coarser positions are coded that the transform's probe finds irrelevant, in steps of qp (0 = as fine as the others, -1 = 6 with a transform that has a probe)")
+                .minimum(-1)
+                .maximum(63)
+                .default_value(default.background_offset)
                 .mutable_ready()
                 .build(),
             glib::ParamSpecUInt::builder("threads")
