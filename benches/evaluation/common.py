@@ -2,7 +2,7 @@
 
 The measuring tools (detector head, AP, MOTA, IDF1, BD-rate, the prototype of the inner codec) and the data are not part of this
 repository: FCM_DATA names the data (default ../shared/data), FCM_LAB the tools (default: lab beside the data).
-Feature files are made by examples/features/extract.py and kept in FCM_FEATURES (default .cache/features).
+Feature files are made by benches/evaluation/extract.py and kept in FCM_FEATURES (default .cache/features).
 """
 import json
 import os
@@ -37,7 +37,7 @@ def prepare():
             subprocess.run([sys.executable, "-m", "venv", venv], check=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES], check=True)
         sys.exit(subprocess.run([python, *sys.argv], env={**os.environ, "FCM_EVALUATION_VENV": "1"}).returncode)
-    script = os.path.join(ROOT, "examples/features/extract.py")
+    script = os.path.join(ROOT, "benches/evaluation/extract.py")
     subprocess.run([sys.executable, script, "--data", DATA, "--out", FEATURES], check=True)
     if "FCM" not in os.environ:
         subprocess.run(["cargo", "build", "--release", "--locked", "-p", "fcm-cli"], cwd=ROOT, check=True)

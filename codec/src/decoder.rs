@@ -339,9 +339,9 @@ impl Stream {
 
     fn refine_fused(&mut self, unit: f32) {
         let decoded = self.fused_sums().map(|(sum, squares, count)| fused_moments(sum, squares, count, unit));
-        for region in 0..self.region_count() {
+        for (region, decoded) in decoded.into_iter().enumerate().take(self.region_count()) {
             let refine = match self.signalled.fused.get(region) {
-                Some(to) => to_pair(decoded[region], *to),
+                Some(to) => to_pair(decoded, *to),
                 None => Affine::IDENTITY,
             };
             self.factor[region] = refine.scale as f32;
@@ -410,13 +410,13 @@ impl Stream {
             return Err(Error::input(format!("layer {n}, there are {}", layers.len())));
         };
         let mut factor = [0.0; 2];
-        for region in 0..self.region_count() {
+        for (region, factor) in factor.iter_mut().enumerate().take(self.region_count()) {
             let Affine { scale, offset } = self.refine[n][region];
             // One multiply–add a value: base and factor take in the layer's map.
             for (line, base) in self.line[region].iter_mut().zip(&self.base[region]) {
                 *line = (scale * f64::from(*base) + offset) as f32;
             }
-            factor[region] = (scale * f64::from(self.factor[region])) as f32;
+            *factor = (scale * f64::from(self.factor[region])) as f32;
         }
         let last = self.region_count() - 1;
         let refinements = [0, last].map(|r: usize| Refinement { base: &self.line[r], scale: factor[r] });

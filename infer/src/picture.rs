@@ -481,7 +481,7 @@ mod tests {
                 let preprocess = Preprocess { scaling, ..Preprocess::default() };
                 let mut input = PictureInput::new(&spec(&[1, 3, 6, 9]), preprocess).unwrap();
                 let values = input.convert(&picture).unwrap();
-                assert!(values.iter().any(|&v| v == 77.0), "{scaling:?} {size:?}");
+                assert!(values.contains(&77.0), "{scaling:?} {size:?}");
                 assert!(values.iter().all(|&v| v == 77.0 || v == 114.0), "{scaling:?} {size:?}");
             }
         }
