@@ -11,6 +11,7 @@ mod streams;
 
 use common::{Features, Random, layout, mean_std};
 use fcm_codec::bitstream::stream::{Scan, scan};
+use fcm_codec::reduction::relevance::Probe;
 use fcm_codec::{
     ChannelOrder, Decoded, Decoder, DecoderConfig, Dtype, Encoder, EncoderConfig, FrameKind, FrameRequest, Layer,
     Layout, Limits, RateControl, Shape, StatisticsMode, StreamFormat, Transform,
@@ -20,6 +21,9 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use streams::{Stream, write_all};
+
+/// Chosen so that some positions of the first frame are relevant and some are not.
+const PROBE_BIAS: f32 = 0.2;
 
 fn directory() -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests", "vectors"].iter().collect()
@@ -138,7 +142,7 @@ fn every_vector_decodes_to_the_integers_and_statistics_it_was_made_with() -> Res
         compare(&name, &text, &expected);
         count += 1;
     }
-    assert!(count >= 9, "{count} vectors");
+    assert!(count >= 10, "{count} vectors");
     Ok(())
 }
 
@@ -186,7 +190,23 @@ fn sources() -> Vec<(&'static str, Stream)> {
     let config = EncoderConfig { components: Some(9), ..base() };
     out.push(("two-blocks-cut", streams::stream("more positions than one block, 9 components of 12", config, grid, 5)));
     out.push(("cuts-and-drift", drifting(base())));
+    let klt = out[1].1.config.transform.clone().expect("the calibrated stream");
+    out.push(("relevance-z-score", relevant(base(), &klt)));
     out
+}
+
+/// A stream of version 2: the same transform on a larger grid, with a probe that finds some of the positions relevant.
+fn relevant(base: EncoderConfig, klt: &Transform) -> Stream {
+    let layout = layout(&[(Shape::chw(2, 16, 20), Dtype::F32), (Shape::chw(3, 8, 10), Dtype::F16)]);
+    let probe = Probe::new(PROBE_BIAS, vec![1.0, 0.5]).expect("a legal probe");
+    let transform = Some(Arc::new(klt.clone().with_probe(probe).expect("a transform of two components")));
+    let config = EncoderConfig { transform, ..base };
+    let mut encoder = Encoder::new(config.clone(), layout.clone()).expect("a legal config");
+    let tensors = common::frame(&layout, 11, 0);
+    encoder.encode(&tensors.tensors(), FrameRequest::default(), &mut Vec::new()).expect("good features");
+    let background = encoder.relevance().iter().filter(|&&r| r == 1).count();
+    assert!((8..72).contains(&background), "{background} of 80 positions are background");
+    streams::stream("relevance: a map, two quantiser steps, statistics by region", config, layout, 6)
 }
 
 /// A stream with a jump of the mean, a scene cut, a change of scale that forces a random access point, and a constant frame.
