@@ -338,7 +338,8 @@ impl Stream {
     }
 
     fn refine_fused(&mut self, unit: f32) {
-        let decoded = self.fused_sums().map(|(sum, squares, count)| fused_moments(sum, squares, count, unit));
+        let sums = self.fused_sums();
+        let decoded = sums.map(|(sum, squares, count)| fused_moments(sum, squares, count, unit));
         for (region, decoded) in decoded.into_iter().enumerate().take(self.region_count()) {
             let refine = match self.signalled.fused.get(region) {
                 Some(to) => to_pair(decoded, *to),
@@ -350,7 +351,7 @@ impl Stream {
         self.statistics.fused = match self.signalled.fused[..] {
             [to] => MeanStd { mean: f64::from(to.mean), std_dev: f64::from(to.std_dev) },
             [relevant, background] => {
-                let counts = self.fused_sums().map(|(_, _, count)| count as f64);
+                let counts = sums.map(|(_, _, count)| count as f64);
                 statistics::pooled([relevant, background].map(MeanStd::from), counts)
             }
             _ => fused_moments(self.sum, self.squares, self.reconstruction.len(), unit),
