@@ -1,6 +1,6 @@
 # The commands of the project. Cargo does the work; this file fetches what is missing and gives each job one name.
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test bench results results-rate results-loss network lint fmt doc fuzz install deb clean
+.PHONY: help deps demo test bench results results-rate results-loss network prior lint fmt doc fuzz install deb clean
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
@@ -45,6 +45,10 @@ results-loss: ## Packet loss against tracking on a real sequence (needs ../share
 network: ## Train the project's own network again and compute the features of examples/data from it: long
 	@scripts/install-deps build python
 	@CARGO="$(CARGO)" scripts/train-network
+
+prior: ## Learn the first states of the native inner codec's models again, and compare: long
+	@scripts/install-deps build infer
+	@CARGO="$(CARGO)" scripts/learn-prior
 
 lint: ## Formatting and clippy, warnings are errors
 	@scripts/install-deps build
