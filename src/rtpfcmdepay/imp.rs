@@ -205,6 +205,12 @@ impl RtpFcmDepay {
                 Err(error) => taken.error = Some(error),
             }
         }
+        // The base class gives a time to the first buffer only that a packet leads to.
+        if let (Some(_), Some(buffer)) = (&taken.partial, &mut taken.buffer)
+            && let Some(unshared) = buffer.get_mut()
+        {
+            unshared.set_pts(rtp.buffer().pts());
+        }
         // What would be asked for may be coming already.
         let ask = stream.waiting && useless && !stream.assembler.random_access_under_way();
         taken.request = ask.then(|| self.miss(stream, settings, new_loss)).flatten();
