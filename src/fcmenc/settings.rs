@@ -21,6 +21,7 @@ pub(super) struct Settings {
     pub components: u32,
     /// −1: what the transform suggests.
     pub background_offset: i32,
+    pub skip_threshold: f32,
     pub error_resilient: bool,
     pub slice_size: u32,
     pub threads: u32,
@@ -45,6 +46,7 @@ impl Default for Settings {
             transform: None,
             components: 0,
             background_offset: -1,
+            skip_threshold: codec.skip_threshold,
             error_resilient: codec.error_resilient,
             slice_size: codec.slice_size,
             threads: codec.threads as u32,
@@ -72,6 +74,7 @@ impl Settings {
             }
             "components" => self.components = value.get().expect(TYPE),
             "background-offset" => self.background_offset = value.get().expect(TYPE),
+            "skip-threshold" => self.skip_threshold = value.get().expect(TYPE),
             "error-resilient" => self.error_resilient = value.get().expect(TYPE),
             "slice-size" => self.slice_size = value.get().expect(TYPE),
             "threads" => self.threads = value.get().expect(TYPE),
@@ -97,6 +100,7 @@ impl Settings {
             "transform" => self.transform.as_ref().map(|path| path.to_string_lossy().into_owned()).to_value(),
             "components" => self.components.to_value(),
             "background-offset" => self.background_offset.to_value(),
+            "skip-threshold" => self.skip_threshold.to_value(),
             "error-resilient" => self.error_resilient.to_value(),
             "slice-size" => self.slice_size.to_value(),
             "threads" => self.threads.to_value(),
@@ -169,6 +173,14 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .minimum(-1)
                 .maximum(63)
                 .default_value(default.background_offset)
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecFloat::builder("skip-threshold")
+                .nick("Skip Threshold")
+                .blurb("With a transform: root mean square change of a position's values, in quantiser steps, below which it is taken to be unchanged (0 = none is)")
+                .minimum(0.0)
+                .maximum(1000.0)
+                .default_value(default.skip_threshold)
                 .mutable_ready()
                 .build(),
             glib::ParamSpecBoolean::builder("error-resilient")

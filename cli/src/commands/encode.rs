@@ -57,6 +57,9 @@ pub struct Arguments {
     /// others [default: 6 with a transform that has a probe]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=63))]
     background_offset: Option<u8>,
+    /// With a transform: root mean square change of a position's values, in quantiser steps, below which it is taken to be unchanged, 0 = none is
+    #[arg(long, value_name = "X", default_value_t = EncoderConfig::default().skip_threshold)]
+    skip_threshold: f32,
     /// Whether every frame can be entropy-decoded without the one before, so that a lost one costs little; false saves about 1 %
     #[arg(long, value_name = "BOOL", default_value_t = EncoderConfig::default().error_resilient, action = clap::ArgAction::Set)]
     error_resilient: bool,
@@ -145,6 +148,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         transform: transform.clone(),
         components: arguments.components,
         background_offset: arguments.background_offset,
+        skip_threshold: arguments.skip_threshold,
         error_resilient: arguments.error_resilient,
         slice_size: arguments.slice_size,
         threads: arguments.threads.into(),

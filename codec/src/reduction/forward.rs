@@ -1,5 +1,6 @@
 //! The encoder's half of the reduction: layers → planes of the fused tensor.
 
+use super::changes::Changes;
 use super::dct::Dct;
 use super::grid::{Grid, LANES};
 use super::relevance::RegionSums;
@@ -20,6 +21,7 @@ pub struct Forward {
     /// `[block][D][LANES]`.
     panels: Vec<f32>,
     scratch: Vec<f32>,
+    changes: Changes,
 }
 
 #[derive(Debug)]
@@ -43,7 +45,7 @@ impl Forward {
             Basis::Dct(dct) => vec![0.0; dct.scratch()],
             Basis::Klt { .. } => Vec::new(),
         };
-        Self { grid, basis, components, panels, scratch }
+        Self { grid, basis, components, panels, scratch, changes: Changes::default() }
     }
 
     /// Gathers `layer(n)` of every layer into panels; the first half of [`Self::reduce`].
@@ -94,27 +96,31 @@ impl Forward {
         out
     }
 
-    /// Writes the planes (`[K][positions]`) of the features gathered last; the second half of [`Self::reduce`].
-    pub fn project(&mut self, planes: &mut [f32], threads: usize) {
+    /// The next frame is projected as a whole.
+    pub fn forget(&mut self) {
+        self.changes.forget();
+    }
+
+    /// Writes the planes (`[K][positions]`) of the features gathered last; the second half of [`Self::reduce`]. With a calibrated
+    /// transform, positions whose vector is within `tolerance` (Euclidean) of what was projected last keep what `planes` has of
+    /// them, which must be what this wrote there. Returns how many positions were projected.
+    pub fn project(&mut self, planes: &mut [f32], threads: usize, tolerance: f32) -> usize {
         let positions = self.grid.positions();
         let size = self.grid.dimension * LANES;
         match &self.basis {
             Basis::Klt { packed, .. } => {
-                let panels = &self.panels;
-                // Each part of the planes takes its strips of the basis and reads every panel.
-                let part = |first: usize, planes: &mut [f32]| {
-                    for (b, panel) in panels.chunks_exact(size).enumerate() {
-                        let lanes = LANES.min(positions - b * LANES);
-                        packed.times_panel(first, panel, lanes, planes, positions, b * LANES);
-                    }
+                let (dimension, parallel) = (self.grid.dimension, threads > 1);
+                let changed =
+                    self.changes.find(&self.panels, positions, dimension, tolerance, parallel).map(<[u32]>::len);
+                let Some(count) = changed else {
+                    times_panels(packed, &self.panels, positions, size, planes, threads);
+                    return positions;
                 };
-                if threads > 1 {
-                    let rows = self.components.div_ceil(threads).next_multiple_of(packed.strip());
-                    let parts = planes.par_chunks_mut(rows * positions).enumerate();
-                    parts.for_each(|(i, planes)| part(i * rows, planes));
-                } else {
-                    part(0, planes);
-                }
+                self.changes.planes.resize(planes.len(), 0.0);
+                let compact = &mut self.changes.planes[..self.components * count];
+                times_panels(packed, &self.changes.panels, count, size, compact, threads);
+                self.changes.scatter(planes, positions);
+                count
             }
             Basis::Dct(dct) => {
                 for (b, panel) in self.panels.chunks_exact_mut(size).enumerate() {
@@ -122,8 +128,38 @@ impl Forward {
                     dct.forward(panel, &mut self.scratch);
                     dct.pick(panel, lanes, planes, positions, b * LANES);
                 }
+                positions
             }
         }
+    }
+}
+
+/// The product of the basis with the first `columns` columns of `panels`, each of `size` values, as planes of so many values.
+fn times_panels(
+    packed: &PackedMatrix,
+    panels: &[f32],
+    columns: usize,
+    size: usize,
+    planes: &mut [f32],
+    threads: usize,
+) {
+    if columns == 0 {
+        return;
+    }
+    // Each part of the planes takes its strips of the basis and reads every panel.
+    let part = |first: usize, planes: &mut [f32]| {
+        for (b, panel) in panels.chunks_exact(size).take(columns.div_ceil(LANES)).enumerate() {
+            let lanes = LANES.min(columns - b * LANES);
+            packed.times_panel(first, panel, lanes, planes, columns, b * LANES);
+        }
+    };
+    if threads > 1 {
+        let components = planes.len() / columns;
+        let rows = components.div_ceil(threads).next_multiple_of(packed.strip());
+        let parts = planes.par_chunks_mut(rows * columns).enumerate();
+        parts.for_each(|(i, planes)| part(i * rows, planes));
+    } else {
+        part(0, planes);
     }
 }
 

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "calibrate")]
 pub mod calibrate;
+mod changes;
 mod dct;
 pub(crate) mod forward;
 pub(crate) mod grid;

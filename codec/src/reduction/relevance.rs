@@ -193,7 +193,7 @@ mod train {
                 });
             }
             self.forward.gather(|n| &values[n], false);
-            self.forward.project(&mut self.planes, 1);
+            self.forward.project(&mut self.planes, 1, 0.0);
             let rows = |label: bool| (0..positions).filter(move |&p| labels[p] == label);
             for label in [false, true] {
                 let n = rows(label).count();

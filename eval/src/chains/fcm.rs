@@ -17,13 +17,24 @@ use std::time::Instant;
 pub struct Fcm {
     statistics: StatisticsMode,
     relevance: bool,
+    skip_threshold: f32,
     name: String,
 }
 
 impl Fcm {
     /// The chain that restores `statistics`.
     pub fn new(statistics: StatisticsMode) -> Self {
-        Self { statistics, relevance: false, name: format!("fcm-{}", statistics.name()) }
+        let skip_threshold = EncoderConfig::default().skip_threshold;
+        Self { statistics, relevance: false, skip_threshold, name: format!("fcm-{}", statistics.name()) }
+    }
+
+    /// The default chain with another threshold below which positions are taken to be unchanged; 0: none is.
+    pub fn skip(threshold: f32) -> Self {
+        Self {
+            skip_threshold: threshold,
+            name: format!("fcm-skip-{threshold}"),
+            ..Self::new(StatisticsMode::default())
+        }
     }
 
     /// The chain that codes what the transform's probe finds irrelevant coarser.
@@ -68,6 +79,7 @@ impl Chain for Fcm {
             rate_control,
             statistics: self.statistics,
             background_offset: if self.relevance { None } else { Some(0) },
+            skip_threshold: self.skip_threshold,
             key_int_max: KEY_INT_MAX,
             transform: input.transform.clone(),
             framerate: input.framerate,

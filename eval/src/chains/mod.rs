@@ -140,7 +140,7 @@ pub const NAMES: [&str; 9] = [
     "remote-x265",
 ];
 
-/// The chain called `name`.
+/// The chain called `name`, which is one of [`NAMES`] or `fcm-skip-X`.
 ///
 /// # Errors
 /// When there is none; the message names all.
@@ -151,6 +151,10 @@ pub fn by_name(name: &str) -> Result<Box<dyn Chain>> {
         "f16-zstd" => Box::new(f16_zstd::F16Zstd),
         "remote-x264" => Box::new(remote::Remote::x264()),
         "remote-x265" => Box::new(remote::Remote::x265()),
+        _ if name.starts_with("fcm-skip-") => match name["fcm-skip-".len()..].parse::<f32>() {
+            Ok(threshold) if threshold.is_finite() && threshold >= 0.0 => Box::new(fcm::Fcm::skip(threshold)),
+            _ => bail!("chain {name:?}: a threshold is a number from 0 on"),
+        },
         _ => match name.strip_prefix("fcm-").and_then(|mode| mode.parse::<StatisticsMode>().ok()) {
             Some(mode) => Box::new(fcm::Fcm::new(mode)),
             None => bail!("chain {name:?}, legal are {}", NAMES.join(", ")),
