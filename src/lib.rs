@@ -19,6 +19,8 @@ pub mod fcmmux;
 pub mod fcmpack;
 pub mod fcmparse;
 pub mod fcmunpack;
+pub mod fcmvideodec;
+pub mod fcmvideoenc;
 mod force_key_unit;
 mod picture;
 pub mod rtp;
@@ -43,6 +45,8 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     fcmmux::register(plugin)?;
     fcmdemux::register(plugin)?;
     fcmunpack::register(plugin)?;
+    fcmvideoenc::register(plugin)?;
+    fcmvideodec::register(plugin)?;
     rtpfcmpay::register(plugin)?;
     rtpfcmdepay::register(plugin)?;
     tensordetect::register(plugin)?;

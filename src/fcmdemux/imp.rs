@@ -5,7 +5,7 @@ use crate::caps::{self, CodedCaps};
 use crate::coding_element::{self, CodingElement};
 use crate::error;
 use crate::force_key_unit::{self, Pacer, Request};
-use crate::picture::beside::{Beside, Info};
+use crate::picture::beside::{Beside, Info, Known};
 use crate::picture::video;
 use fcm_codec::bitstream::{InnerCodec, stream::Inspector};
 use fcm_codec::picture::{PictureReader, Read};
@@ -251,10 +251,11 @@ impl FcmDemux {
         if !random_access {
             unshared.set_flags(gst::BufferFlags::DELTA_UNIT);
         }
-        if std::mem::take(&mut stream.discont) {
+        let discont = std::mem::take(&mut stream.discont);
+        if discont {
             unshared.set_flags(gst::BufferFlags::DISCONT);
         }
-        let content = Info(Arc::new((picture.info, picture.refreshed)));
+        let content = Info(Arc::new(Known { info: picture.info, refreshed: picture.refreshed, discont }));
         let segment = stream.segment.clone();
         out.push(Output::Event(Beside { content, pts: time, duration: buffer.duration(), segment }.event()));
         out.push(Output::Buffer(coded));

@@ -30,6 +30,13 @@ impl Retiming {
         period: Option<u64>,
     ) -> Option<u64> {
         let all = PRESENTATION_NUMBERS as i64;
+        // No picture is shown before one at which decoding can start and that came later: this is another stream.
+        if let Some((last, _)) = self.last
+            && random_access
+            && (presentation == 0 || (i64::from(presentation) - last).rem_euclid(all) >= all / 2)
+        {
+            *self = Self { by_decoding: self.by_decoding, ..Self::default() };
+        }
         let number = match self.last {
             None => i64::from(presentation),
             Some((last, _)) => {
@@ -94,6 +101,17 @@ mod tests {
             order.iter().enumerate().map(|(n, &number)| (number, Some(n as u64 * PERIOD))).collect();
         let expected: Vec<Option<u64>> = [0, 3, 1, 2, 6, 4, 5].map(|n| Some(n * PERIOD)).to_vec();
         assert_eq!(times(&given), expected);
+    }
+
+    #[test]
+    fn a_stream_that_starts_anew_goes_on_in_time() {
+        let mut retiming = Retiming::default();
+        let mut time =
+            |number, random_access, n: u64| retiming.time(number, random_access, Some(n * PERIOD), Some(PERIOD));
+        let first = [time(0, true, 0), time(3, false, 1), time(1, false, 2), time(2, false, 3)];
+        assert_eq!(first, [0, 3, 1, 2].map(|n| Some(n * PERIOD)));
+        let second = [time(0, true, 4), time(2, false, 5), time(1, false, 6)];
+        assert_eq!(second, [4, 6, 5].map(|n| Some(n * PERIOD)));
     }
 
     #[test]

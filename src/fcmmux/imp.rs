@@ -342,7 +342,8 @@ impl ObjectSubclass for FcmMux {
     type ParentType = gst::Element;
 
     fn new() -> Self {
-        let (sinkpad, srcpad) = coding_element::pads::<Self>(gst::PadFlags::empty());
+        // av1enc of GStreamer 1.22 does not say that it writes OBUs.
+        let (sinkpad, srcpad) = coding_element::pads::<Self>(gst::PadFlags::ACCEPT_INTERSECT);
         Self { sinkpad, srcpad, settings: Mutex::default(), stats: Mutex::default(), stream: Mutex::default() }
     }
 }

@@ -203,7 +203,8 @@ impl FcmUnpack {
         let Some((info, format)) = stream.input.clone() else {
             return Err(Failure::NotNegotiated("pictures came before their caps".into()));
         };
-        let (picture, refreshed) = &*beside.content.0;
+        let known = &*beside.content.0;
+        let picture = &known.info;
         let sequence = picture.sequence();
         if let InnerCodec::Picture(expected) = &sequence.inner
             && (expected.depth != format.depth || expected.width > info.width() || expected.height > info.height())
@@ -255,11 +256,11 @@ impl FcmUnpack {
         tensor_io::write_tensors(unshared, layout, sent.format, |n, tensor| unpacker.write(n, tensor))?;
         unshared.set_pts(beside.pts);
         unshared.set_duration(beside.duration.or(buffer.duration()));
-        if std::mem::take(&mut stream.discont) {
+        if std::mem::take(&mut stream.discont) | known.discont {
             unshared.set_flags(gst::BufferFlags::DISCONT);
         }
         if let Some(statistics) = stream.unpacker.statistics() {
-            statistics_meta::attach(unshared, layout, statistics, *refreshed);
+            statistics_meta::attach(unshared, layout, statistics, known.refreshed);
         }
         self.stats.lock().unwrap().frames += 1;
         gst::log!(CAT, imp = self, "picture at {pts}");

@@ -17,7 +17,18 @@ pub struct Record(pub Arc<PictureRecord>);
 /// From `fcmdemux` to `fcmunpack`.
 #[derive(Debug, Clone, glib::Boxed)]
 #[boxed_type(name = "GstFcmPictureInfo")]
-pub struct Info(pub Arc<(PictureInfo, bool)>);
+pub struct Info(pub Arc<Known>);
+
+/// What `fcmdemux` knows of a picture.
+#[derive(Debug)]
+pub struct Known {
+    /// What its access unit said.
+    pub info: PictureInfo,
+    /// Whether statistics came with it.
+    pub refreshed: bool,
+    /// Whether pictures before it are missing. Decoders of video do not pass the flag of the buffer on.
+    pub discont: bool,
+}
 
 /// What travels in such an event.
 pub trait Content: Clone + StaticType + ToValue + Send + Sync + for<'a> glib::value::FromValue<'a> {
