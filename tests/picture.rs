@@ -5,6 +5,7 @@ mod common;
 
 use anyhow::{Context, Result, ensure};
 use common::*;
+use fcm_codec::bitstream::InnerCodec;
 use fcm_codec::bitstream::stream::Inspector;
 use fcm_codec::{FrameKind, Limits, Shape};
 use gst::prelude::*;
@@ -146,7 +147,7 @@ fn comes_back(features: &Features, samples: &[gst::Sample], count: usize, most: 
 }
 
 /// There and back through `coder`, a description of encoder and parser, and `decoder`.
-fn round_trip(coder: &str, decoder: &str, most: f64) -> Result<()> {
+fn round_trip(coder: &str, decoder: &str, depth: u8, most: f64) -> Result<()> {
     if let Some(missing) = missing(&format!("{coder} ! {decoder}")) {
         eprintln!("skipped: there is no element {missing}");
         return Ok(());
@@ -165,6 +166,12 @@ fn round_trip(coder: &str, decoder: &str, most: f64) -> Result<()> {
         ensure!(is_delta(unit) == (kind == FrameKind::Predicted), "unit {n}");
         ensure!(gstfcm::statistics_meta::get(unit).is_some());
     }
+    let InnerCodec::Picture(format) = inspector.sequence().context("sequence")?.inner else {
+        anyhow::bail!("no pictures");
+    };
+    ensure!(format.depth == depth, "{format:?}");
+    // Cells of 2 x 2 and 1 x 1 on a grid of 12 x 16: 8 · 4 + 12 = 4 · 11 components.
+    ensure!((format.columns, format.width, format.height) == (4, 64, 132), "{format:?}");
     let (tensors, warnings) = Line::new(&caps, &format!("fcmdemux ! {decoder} ! fcmunpack"))?.all(buffers(&units))?;
     ensure!(warnings.is_empty(), "{warnings:?}");
     comes_back(&features, &tensors, 20, most).with_context(|| coder.to_owned())
@@ -175,6 +182,7 @@ fn features_come_back_through_x265_with_ten_bits() -> Result<()> {
     round_trip(
         "x265enc qp=12 tune=zerolatency key-int-max=8 option-string=log-level=none ! h265parse config-interval=-1",
         "avdec_h265 max-threads=1",
+        10,
         0.01,
     )
 }
@@ -184,13 +192,14 @@ fn features_come_back_through_x264() -> Result<()> {
     round_trip(
         "x264enc pass=quant quantizer=20 tune=zerolatency key-int-max=8 ! h264parse config-interval=-1",
         "avdec_h264 max-threads=1",
+        10,
         0.01,
     )
 }
 
 #[test]
 fn features_come_back_through_openh264() -> Result<()> {
-    round_trip("openh264enc qp-min=12 qp-max=12 gop-size=8 ! h264parse", "h264parse ! openh264dec", 0.01)
+    round_trip("openh264enc qp-min=12 qp-max=12 gop-size=8 ! h264parse", "h264parse ! openh264dec", 8, 0.01)
 }
 
 #[test]
@@ -198,18 +207,19 @@ fn features_come_back_through_libaom() -> Result<()> {
     round_trip(
         "av1enc cpu-used=8 lag-in-frames=0 end-usage=vbr min-quantizer=4 max-quantizer=4 keyframe-max-dist=8",
         "av1dec",
+        8,
         0.02,
     )
 }
 
 #[test]
 fn features_come_back_through_vp9() -> Result<()> {
-    round_trip("vp9enc deadline=1 cpu-used=4 min-quantizer=4 max-quantizer=4", "vp9dec", 0.02)
+    round_trip("vp9enc deadline=1 cpu-used=4 min-quantizer=4 max-quantizer=4", "vp9dec", 10, 0.02)
 }
 
 #[test]
 fn features_come_back_through_jpeg() -> Result<()> {
-    round_trip("jpegenc quality=95", "jpegdec", 0.02)
+    round_trip("jpegenc quality=95", "jpegdec", 8, 0.02)
 }
 
 /// Pictures that are delayed and reordered find their statistics, and statistics change from frame to frame here.

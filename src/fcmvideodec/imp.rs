@@ -110,8 +110,8 @@ impl ObjectImpl for FcmVideoDec {
             if let Some((imp, caps)) = weak.upgrade().zip(caps)
                 && let Err(error) = imp.choose_decoder(&caps)
             {
+                // The pad is not linked then, which ends the stream.
                 imp.post_error_message(error);
-                return gst::PadProbeReturn::Drop;
             }
             gst::PadProbeReturn::Ok
         });
