@@ -401,6 +401,48 @@ fn bins_name_what_is_missing_or_out_of_range() -> Result<()> {
 }
 
 #[test]
+fn pipelines_of_the_element_pages_run() -> Result<()> {
+    let path = std::env::temp_dir().join(format!("fcm-picture-{}.fcm", std::process::id()));
+    let file = path.to_str().context("UTF-8")?;
+    let source = "fakesrc num-buffers=10 sizetype=fixed sizemax=24576 filltype=zero format=time datarate=614400 ! \
+                  other/tensors,format=static,num_tensors=1,types=float32,dimensions=(string)16:12:32,framerate=25/1";
+    for chain in [
+        format!(
+            "{source} ! fcmpack ! x265enc tune=zerolatency key-int-max=32 ! h265parse config-interval=-1 ! fcmmux ! filesink location={file}"
+        ),
+        format!(
+            "filesrc location={file} ! fcmparse ! fcmdemux ! avdec_h265 max-threads=1 ! fcmunpack name=last ! fakesink"
+        ),
+        format!(
+            "{source} ! fcmpack ! x264enc bframes=2 key-int-max=32 ! h264parse config-interval=-1 ! fcmmux ! fcmdemux ! avdec_h264 ! fcmunpack name=last ! fakesink"
+        ),
+        format!("{source} ! fcmvideoenc encoder=x265enc qp=30 ! filesink location={file}"),
+        format!("filesrc location={file} ! fcmparse ! fcmvideodec name=last ! fakesink"),
+        format!(
+            "{source} ! fcmvideoenc encoder=x264enc bitrate=200 encoder-properties=\"x264,speed-preset=fast\" ! fcmvideodec name=last ! fakesink"
+        ),
+    ] {
+        if let Some(missing) = missing(&chain) {
+            eprintln!("skipped: there is no element {missing}");
+            continue;
+        }
+        let pipeline = gst::parse::launch(&chain)?.downcast::<gst::Pipeline>().ok().context("a pipeline")?;
+        pipeline.set_state(gst::State::Playing)?;
+        let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
+        let end = pipeline.bus().context("bus")?.timed_pop_filtered(STUCK, &kinds);
+        let stats = pipeline.by_name("last").map(|last| last.property::<gst::Structure>("stats"));
+        pipeline.set_state(gst::State::Null)?;
+        ensure!(end.as_ref().is_some_and(|m| m.type_() == gst::MessageType::Eos), "{chain}: {end:?}");
+        if let Some(stats) = stats {
+            let frames = stats.get::<u64>("frames").or_else(|_| stats.get::<u64>("pictures"))?;
+            ensure!(frames == 10, "{chain}: {stats}");
+        }
+    }
+    let _ = std::fs::remove_file(path);
+    Ok(())
+}
+
+#[test]
 fn a_picture_of_unknown_features_is_refused() -> Result<()> {
     if let Some(missing) = missing("x264enc") {
         eprintln!("skipped: there is no element {missing}");

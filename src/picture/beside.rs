@@ -184,7 +184,9 @@ mod tests {
     fn pictures_are_found_by_running_time_in_any_order_and_segment() {
         gst::init().unwrap();
         let mut waiting = Waiting::default();
-        [(0, 0), (1, 40), (2, 80), (3, 80), (4, 120)].map(|(n, ms)| waiting.insert(beside(n, ms)));
+        for (n, ms) in [(0, 0), (1, 40), (2, 80), (3, 80), (4, 120)] {
+            waiting.insert(beside(n, ms));
+        }
         // An encoder that moved everything by an hour.
         let moved = segment(3_600_000);
         let mut take =
