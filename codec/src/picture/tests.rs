@@ -356,3 +356,64 @@ fn planes_of_the_wrong_size_and_depths_that_are_none_are_refused() {
     assert!(way.packer.pack(&tensors(&nan), plane).unwrap_err().to_string().contains("index 0"));
     assert!(way.unpacker.write(0, TensorMut::F32(&mut [0.0; 128])).is_err());
 }
+
+#[test]
+fn bytes_that_pass_their_checks_and_make_no_sense_do_no_harm() {
+    use crate::bitstream::unit::{self, Unit};
+    let layout = layout(&[(2, 4, 6), (3, 2, 3)]);
+    let limits = Limits { max_elements: 1 << 14, max_fused: 1 << 16, max_components: 1 << 12, ..Limits::default() };
+    for mode in StatisticsMode::ALL {
+        let mut way = Way::new(PackerConfig { statistics: mode, ..PackerConfig::default() }, &layout);
+        way.writer =
+            PictureWriter::new(WriterConfig { format: StreamFormat::Packetized, ..WriterConfig::default() }).unwrap();
+        let record = way.pack(&features(&layout, 0));
+        let mut whole = Vec::new();
+        way.writer.write(&record, &[7; 4], true, &mut whole).unwrap();
+        let (mut units, mut at) = (Vec::new(), 0);
+        while at < whole.len() {
+            let unit = Unit::read(&whole[at..], &limits).unwrap();
+            units.push((unit.header, unit.payload.to_vec()));
+            at += unit.len;
+        }
+        let plane = vec![0x5A; 2 * 512 * 512];
+        let mut outcomes = [0usize; 3];
+        for n in 0..units.len() {
+            for byte in 0..units[n].1.len() {
+                for value in [0u8, 1, 0x3F, 0x7F, 0x80, 0xFF, units[n].1[byte] ^ 4] {
+                    let mut bytes = Vec::new();
+                    for (m, (header, payload)) in units.iter().enumerate() {
+                        let mut payload = payload.clone();
+                        if m == n {
+                            payload[byte] = value;
+                        }
+                        unit::write(&mut bytes, *header, &payload);
+                    }
+                    let mut reader = PictureReader::new(limits.clone());
+                    let Ok(Read::Picture(picture)) = reader.read(&bytes) else {
+                        outcomes[0] += 1;
+                        continue;
+                    };
+                    let mut unpacker =
+                        PictureUnpacker::new(DecoderConfig { limits: limits.clone(), ..DecoderConfig::default() })
+                            .unwrap();
+                    let plane = Plane { data: &plane, stride: 1024, sample: Sample::U16 };
+                    let good = unpacker.unpack(&picture.info, plane).is_ok();
+                    outcomes[1 + usize::from(good)] += 1;
+                    if good {
+                        let layers = unpacker.layout().unwrap().layers().to_vec();
+                        for (n, layer) in layers.iter().enumerate() {
+                            let count = layer.shape.elements() as usize;
+                            match layer.dtype {
+                                Dtype::F32 => unpacker.write(n, TensorMut::F32(&mut vec![0.0; count])).unwrap(),
+                                Dtype::F16 => {
+                                    unpacker.write(n, TensorMut::F16(&mut vec![half::f16::ZERO; count])).unwrap()
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        assert!(outcomes.iter().all(|&n| n > 0), "{mode:?}: refused, not unpacked, unpacked {outcomes:?}");
+    }
+}
