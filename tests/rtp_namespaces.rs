@@ -121,7 +121,7 @@ impl Network {
         self.launch(
             "b",
             &format!(
-                "udpsrc address=10.77.0.2 port=5004 caps={RTP_CAPS} ! rtpjitterbuffer latency=400 do-lost=true ! rtpfcmdepay ! fcmdec \
+                "udpsrc address=10.77.0.2 port=5004 caps={RTP_CAPS} ! rtpjitterbuffer latency=400 do-lost=true ! rtpfcmdepay ! fcmdec discard-corrupted-frames=true \
                  ! filesink buffer-mode=2 location={}",
                 out.display()
             ),

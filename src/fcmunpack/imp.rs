@@ -115,7 +115,8 @@ impl Stream {
         let paths = settings.transform.as_deref().unwrap_or("").split(',').map(str::trim).filter(|p| !p.is_empty());
         let transforms =
             paths.map(|path| transform_files::load(Path::new(path), &limits)).collect::<Result<Vec<_>, _>>()?;
-        let config = DecoderConfig { transforms, threads: settings.threads as usize, limits };
+        let config =
+            DecoderConfig { transforms, threads: settings.threads as usize, limits, ..DecoderConfig::default() };
         Ok(Self {
             unpacker: PictureUnpacker::new(config)?,
             input: None,

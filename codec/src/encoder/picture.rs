@@ -86,7 +86,10 @@ impl PicturePacker {
         let (count, grid) = (encoder.sequence.components as usize, encoder.forward.grid());
         let format = tiling::format(count, grid.height, grid.width, depth, chroma, &encoder.config.limits)?;
         let tiling = Tiling::new(&format, count, grid.height, grid.width)?;
-        let sequence = Arc::new(Sequence { inner: InnerCodec::Picture(format), ..encoder.sequence.clone() });
+        // The tools of later versions are those of the native inner codec.
+        let inner = InnerCodec::Picture(format);
+        let sequence = Sequence { version: 2, inner, error_resilient: false, ..encoder.sequence.clone() };
+        let sequence = Arc::new(sequence);
         Ok(Self { encoder, sequence, format, tiling, times: EncodeTimes::default(), number: 0 })
     }
 

@@ -88,6 +88,9 @@ impl PictureReader {
             let layers = sequence.layout.layers().len();
             Arc::make_mut(&mut self.parameters).parse(payload, sequence.statistics, layers, 1, false)?;
         }
+        let [data] = unit.slices() else {
+            return Err(Error::corrupt(format!("a coded picture in {} slices, one is legal", unit.slices().len())));
+        };
         let ranged = has_range(sequence.statistics);
         let head = if ranged { 9 } else { 1 };
         if unit.qp != 0 {
@@ -96,14 +99,9 @@ impl PictureReader {
                 unit.qp
             )));
         }
-        let (head, video) =
-            unit.data.split_at_checked(head).filter(|(_, video)| !video.is_empty()).ok_or_else(|| {
-                Error::corrupt(format!(
-                    "a coded picture of {} bytes, at least {} are needed",
-                    unit.data.len(),
-                    head + 1
-                ))
-            })?;
+        let (head, video) = data.split_at_checked(head).filter(|(_, video)| !video.is_empty()).ok_or_else(|| {
+            Error::corrupt(format!("a coded picture of {} bytes, at least {} are needed", data.len(), head + 1))
+        })?;
         let value = |at: usize| f32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let range = ranged.then(|| Range { min: value(1), max: value(5) });
         if let Some(Range { min, max }) = range
