@@ -2,7 +2,8 @@
 
 use crate::statistics_meta;
 use crate::tensor_io::dimensions::{Dimensions, MAX_RANK};
-use fcm_codec::bitstream::Reduction;
+use fcm_codec::bitstream::{InnerCodec, Reduction};
+use fcm_codec::picture::VideoCodec;
 use fcm_codec::{
     ChannelOrder, Dtype, Error, ErrorKind, Layer, Layout, Result, Sequence, StatisticsMode, StreamFormat, TransformId,
 };
@@ -468,8 +469,10 @@ impl CodedCaps {
             }
         };
         let inner_codec = text("inner-codec");
-        if let Some(other) = inner_codec.as_deref().filter(|&name| name != "native") {
-            let message = format!("inner-codec={other}, this decoder has native");
+        let known = |name: &str| name == InnerCodec::Native.name() || VideoCodec::ALL.iter().any(|c| c.name() == name);
+        if let Some(other) = inner_codec.as_deref().filter(|name| !known(name)) {
+            let names = VideoCodec::ALL.map(VideoCodec::name).join(", ");
+            let message = format!("inner-codec={other}, known are native, {names}");
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         Ok(Self {

@@ -3,7 +3,7 @@
 use crate::bitstream::FRAME_NUMBERS;
 use crate::bitstream::access_unit::AccessUnit;
 use crate::bitstream::picture::{Pair, PictureParameters};
-use crate::bitstream::{Reduction, Sequence};
+use crate::bitstream::{InnerCodec, Reduction, Sequence};
 use crate::encoder::{FrameKind, thread_pool};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inner::native::planes::{BACKGROUND, INTER, Levels, PlaneCoder, Relevance};
@@ -21,6 +21,8 @@ use crate::tensor::{Dtype, Layout, TensorMut};
 use half::slice::HalfFloatSliceExt;
 use rayon::ThreadPool;
 use std::sync::Arc;
+
+pub(crate) mod picture;
 
 /// Predicted frames after which the vectors are summed anew, so that rounding errors of endless prediction stay small.
 const RENEWAL: u32 = 512;
@@ -213,6 +215,10 @@ impl Decoder {
             return Ok(());
         }
         let sequence = Sequence::parse(payload, &self.config.limits)?;
+        if let InnerCodec::Picture(format) = sequence.inner {
+            let message = format!("pictures coded by {}: a video decoder has to be asked", format.codec.name());
+            return Err(Error::new(ErrorKind::Unsupported, message));
+        }
         let same_layout = self.stream.as_ref().is_some_and(|s| s.sequence.layout == sequence.layout);
         let transform = match sequence.reduction {
             Reduction::Dct => None,

@@ -17,10 +17,11 @@ use crate::reduction::relevance;
 use crate::slices::{FrameHead, SliceWriter, Slicing};
 use crate::statistics::{self, FrameStatistics, MeanStd, StatisticsMode};
 use crate::tensor::{Dtype, Layout, TensorRef};
-use half::bf16;
 use half::slice::HalfFloatSliceExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+pub(crate) mod picture;
 
 /// Positions without a usable prediction, in per cent, from which a predicted frame counts as a scene cut.
 const SCENE_CUT: usize = 80;
@@ -507,26 +508,17 @@ impl Encoder {
 
     /// Largest change of a mean or standard deviation against what was signalled, in standard deviations.
     fn drift(&self, mode: StatisticsMode) -> f64 {
-        let change = |now: MeanStd, then: &Pair| {
-            let unit = f64::from(then.std_dev).max(1e-12);
-            let mean = (now.mean - f64::from(then.mean)).abs() / unit;
-            mean.max((now.std_dev / unit - 1.0).abs())
-        };
         if mode == StatisticsMode::Simplified {
             let now = statistics::aggregate(self.measured.layers.iter().copied());
-            return self.held.first().map_or(f64::INFINITY, |then| change(now, then));
+            return self.held.first().map_or(f64::INFINITY, |then| then.drift(now));
         }
-        self.measured.layers.iter().zip(&self.held).map(|(&now, then)| change(now, then)).fold(0.0, f64::max)
+        self.measured.layers.iter().zip(&self.held).map(|(&now, then)| then.drift(now)).fold(0.0, f64::max)
     }
 
     /// Takes the measured statistics as those to be signalled.
     fn update_signalled(&mut self, random_access: bool) {
         let mode = self.config.statistics;
-        // A stream holds finite statistics only, whatever finite values the features have.
-        let wide = |v: f64| v.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
-        let pair = |m: MeanStd| Pair { mean: wide(m.mean), std_dev: wide(m.std_dev) };
-        let short = |v: f64| bf16::from_f64(v.clamp(bf16::MIN.to_f64(), bf16::MAX.to_f64())).to_f32();
-        let narrow = |m: MeanStd| Pair { mean: short(m.mean), std_dev: short(m.std_dev) };
+        let (pair, narrow) = (Pair::wide, Pair::narrow);
         let whole = statistics::aggregate(self.measured.layers.iter().copied());
         let derived = quantiser::reference_scale(whole.std_dev);
         let s = &mut self.signalled;

@@ -7,12 +7,14 @@
 #![deny(missing_docs)]
 
 pub mod bitstream;
+mod conversion;
 pub mod decoder;
 pub mod encoder;
 mod error;
 mod inner;
 mod kernels;
 mod limits;
+pub mod picture;
 mod quantiser;
 mod rate_control;
 pub mod reduction;

@@ -10,7 +10,7 @@ use crate::coding_element::{self, CodingElement};
 use crate::force_key_unit::{self, Pacer, Request};
 use crate::tensor_io::{self, pool::TensorPool};
 use crate::{error, statistics_meta, transform_files};
-use fcm_codec::bitstream::{FRAME_NUMBERS, stream::Inspector};
+use fcm_codec::bitstream::{FRAME_NUMBERS, InnerCodec, stream::Inspector};
 use fcm_codec::{
     Damage, Decoded, Decoder, DecoderConfig, Error, ErrorKind, FrameKind, FrameStatistics, Layout, Limits,
 };
@@ -249,6 +249,11 @@ impl FcmDec {
 
     fn set_caps(&self, stream: &mut Stream, caps: &gst::CapsRef) -> Result<Vec<Output>, Failure> {
         let coded = CodedCaps::parse(caps)?;
+        if let Some(name) = coded.inner_codec.as_deref().filter(|&name| name != InnerCodec::Native.name()) {
+            let message =
+                format!("inner-codec={name}: fcmvideodec decodes it, or fcmdemux, a video decoder and fcmunpack");
+            return Err(Error::new(ErrorKind::Unsupported, message).into());
+        }
         if let Some(id) = coded.transform.filter(|id| !stream.transforms.contains(id)) {
             let have = stream.transforms.iter().map(ToString::to_string).collect::<Vec<_>>();
             let have =

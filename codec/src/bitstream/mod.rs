@@ -6,10 +6,12 @@ pub(crate) mod picture;
 mod sequence;
 pub mod stream;
 pub(crate) mod unit;
+mod video;
 
 pub use access_unit::FRAME_NUMBERS;
 pub use sequence::{InnerCodec, Reduction, Sequence, VERSION};
 pub use unit::UnitType;
+pub use video::{Chroma, MAX_SIDE, PictureFormat, VideoCodec};
 
 /// How access units are delimited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

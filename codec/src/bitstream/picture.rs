@@ -3,7 +3,7 @@
 use super::bytes::Cursor;
 use crate::error::{Error, Result};
 use crate::quantiser;
-use crate::statistics::StatisticsMode;
+use crate::statistics::{MeanStd, StatisticsMode};
 use half::bf16;
 
 /// Mean and standard deviation as they travel.
@@ -13,6 +13,27 @@ pub struct Pair {
     pub mean: f32,
     /// Standard deviation.
     pub std_dev: f32,
+}
+
+impl Pair {
+    /// As binary32, within its range: a stream holds finite statistics only, whatever finite values the features have.
+    pub fn wide(m: MeanStd) -> Self {
+        let wide = |v: f64| v.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
+        Self { mean: wide(m.mean), std_dev: wide(m.std_dev) }
+    }
+
+    /// As bfloat16, within its range.
+    pub fn narrow(m: MeanStd) -> Self {
+        let narrow = |v: f64| bf16::from_f64(v.clamp(bf16::MIN.to_f64(), bf16::MAX.to_f64())).to_f32();
+        Self { mean: narrow(m.mean), std_dev: narrow(m.std_dev) }
+    }
+
+    /// How far `now` is from these statistics, in their standard deviations: the larger of the changes of mean and deviation.
+    pub fn drift(&self, now: MeanStd) -> f64 {
+        let unit = f64::from(self.std_dev).max(1e-12);
+        let mean = (now.mean - f64::from(self.mean)).abs() / unit;
+        mean.max((now.std_dev / unit - 1.0).abs())
+    }
 }
 
 /// Parameters that hold from the frame they come with until the next set.

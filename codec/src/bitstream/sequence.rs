@@ -1,6 +1,7 @@
 //! The sequence parameter set (docs/bitstream.md §4.1): parse, validate and write, in the order of the bytes.
 
 use super::bytes::{Cursor, push_varint};
+use super::video::PictureFormat;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inner::native::tables::Syntax;
 use crate::limits::{self, Limits};
@@ -32,6 +33,8 @@ pub enum InnerCodec {
     /// The project's own coder of fused planes.
     #[default]
     Native,
+    /// A video codec that codes the fused planes as tiles of a picture.
+    Picture(PictureFormat),
 }
 
 impl InnerCodec {
@@ -39,6 +42,7 @@ impl InnerCodec {
     pub const fn name(self) -> &'static str {
         match self {
             InnerCodec::Native => "native",
+            InnerCodec::Picture(format) => format.codec.name(),
         }
     }
 }
@@ -103,9 +107,15 @@ impl Sequence {
             ));
         }
         let statistics = StatisticsMode::ALL[usize::from(flags & 3)];
-        let inner = match flags >> 2 & 3 {
-            0 => InnerCodec::Native,
-            n => return Err(Error::new(ErrorKind::Unsupported, format!("inner codec {n}, this build has 0 (native)"))),
+        let pictures = match flags >> 2 & 3 {
+            0 => false,
+            1 if version >= 2 => true,
+            n => {
+                let message = format!(
+                    "inner codec {n} in version {version}, this build has 0 (native) and from version 2 on 1 (picture)"
+                );
+                return Err(Error::new(ErrorKind::Unsupported, message));
+            }
         };
         if flags >> 6 != 0 {
             return Err(Error::corrupt(format!("sequence flags {flags:#04x} with a reserved bit set")));
@@ -129,10 +139,17 @@ impl Sequence {
             return Err(Error::corrupt(format!("a frame rate of {}/0", framerate.0)));
         }
         let stats_period = c.varint()?;
-        c.finish("a sequence parameter set")?;
         let lossless = flags >> 5 & 1 == 1;
         let relevance = tools & TOOL_RELEVANCE != 0;
         let error_resilient = tools & TOOL_ERROR_RESILIENT != 0;
+        let inner = match pictures {
+            true if lossless || tools != 0 => {
+                return Err(Error::corrupt(format!("pictures with flags {flags:#04x} and tools {tools:#04x}")));
+            }
+            true => InnerCodec::Picture(PictureFormat::parse(&mut c, components, limits)?),
+            false => InnerCodec::Native,
+        };
+        c.finish("a sequence parameter set")?;
         Ok(Self {
             version,
             layout,
@@ -162,8 +179,9 @@ impl Sequence {
     pub fn write(&self, out: &mut Vec<u8>) {
         let mode = StatisticsMode::ALL.iter().position(|&m| m == self.statistics).unwrap_or(0) as u8;
         let klt = matches!(self.reduction, Reduction::Klt(_));
+        let pictures = matches!(self.inner, InnerCodec::Picture(_));
         out.push(self.version);
-        out.push(mode | u8::from(klt) << 4 | u8::from(self.lossless) << 5);
+        out.push(mode | u8::from(pictures) << 2 | u8::from(klt) << 4 | u8::from(self.lossless) << 5);
         if self.version >= 2 {
             let tool = |used, tool| if used { tool } else { 0 };
             out.push(tool(self.relevance, TOOL_RELEVANCE) | tool(self.error_resilient, TOOL_ERROR_RESILIENT));
@@ -177,6 +195,9 @@ impl Sequence {
         push_varint(out, self.framerate.0);
         push_varint(out, self.framerate.1);
         push_varint(out, self.stats_period);
+        if let InnerCodec::Picture(format) = &self.inner {
+            format.write(out);
+        }
     }
 }
 

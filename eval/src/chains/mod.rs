@@ -2,9 +2,13 @@
 //!
 //! To add one, implement [`Chain`] in a file of its own and give it a name in [`by_name`].
 
+mod f16_pco;
 mod f16_zstd;
 mod fcm;
+mod fctm;
 mod remote;
+mod stage;
+mod u8_zstd;
 mod uncompressed;
 
 use crate::features::FeatureFile;
@@ -30,7 +34,7 @@ pub enum Setting {
     Qp(u8),
     /// Average rate, kbit/s.
     Bitrate(u32),
-    /// Effort of a lossless compressor.
+    /// Effort of a compressor.
     Level(u8),
 }
 
@@ -128,14 +132,17 @@ pub trait Chain: Send + Sync {
 }
 
 /// Names of all chains.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 12] = [
     "uncompressed",
     "fcm-none",
     "fcm-ecs",
     "fcm-simplified",
     "fcm-z-score",
     "fcm-relevance",
+    "fctm-x265",
     "f16-zstd",
+    "f16-pco",
+    "u8-zstd",
     "remote-x264",
     "remote-x265",
 ];
@@ -149,12 +156,15 @@ pub fn by_name(name: &str) -> Result<Box<dyn Chain>> {
         "uncompressed" => Box::new(uncompressed::Uncompressed),
         "fcm-relevance" => Box::new(fcm::Fcm::relevance()),
         "f16-zstd" => Box::new(f16_zstd::F16Zstd),
+        "f16-pco" => Box::new(f16_pco::F16Pco),
+        "u8-zstd" => Box::new(u8_zstd::U8Zstd),
         "remote-x264" => Box::new(remote::Remote::x264()),
         "remote-x265" => Box::new(remote::Remote::x265()),
         _ if name.starts_with("fcm-skip-") => match name["fcm-skip-".len()..].parse::<f32>() {
             Ok(threshold) if threshold.is_finite() && threshold >= 0.0 => Box::new(fcm::Fcm::skip(threshold)),
             _ => bail!("chain {name:?}: a threshold is a number from 0 on"),
         },
+        _ if name.starts_with("fctm-") => Box::new(fctm::Fctm::by_name(name)?),
         _ => match name.strip_prefix("fcm-").and_then(|mode| mode.parse::<StatisticsMode>().ok()) {
             Some(mode) => Box::new(fcm::Fcm::new(mode)),
             None => bail!("chain {name:?}, legal are {}", NAMES.join(", ")),

@@ -1,14 +1,14 @@
 //! Remote inference: the picture itself goes through a video encoder, and the far side runs the whole network.
 
+use super::stage::Stage;
 use super::{Chain, FarSide, Input, KEY_INT_MAX, Sent, Setting, number};
-use crate::video::{Running, STUCK, buffer, picture};
+use crate::video::{buffer, picture};
 use anyhow::{Context, Result, bail, ensure};
 use gst::prelude::*;
 use image::RgbImage;
 use image::imageops::FilterType;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
 
 /// A video encoder and its decoder, as pipeline descriptions.
 struct Coder {
@@ -146,71 +146,6 @@ fn timed(picture: &RgbImage, n: u64, (rate_n, rate_d): (u32, u32)) -> gst::Buffe
         b.set_duration(time(1));
     }
     buffer
-}
-
-/// A pipeline from an application source to an application sink that gives one buffer for each it takes, at once.
-struct Stage {
-    pipeline: Running,
-    source: gst_app::AppSrc,
-    sink: gst_app::AppSink,
-    /// Buffers in it.
-    inside: u64,
-    /// Time with a buffer in it.
-    busy: Duration,
-}
-
-impl Stage {
-    fn start(caps: &str, elements: &str, out: &str) -> Result<Self> {
-        let pipeline = Running::launch(&format!(
-            "appsrc name=from format=time ! {elements} ! {out} ! appsink name=to sync=false"
-        ))?;
-        let source: gst_app::AppSrc = pipeline.element("from")?;
-        source.set_caps(Some(&caps.parse::<gst::Caps>()?));
-        let sink = pipeline.element("to")?;
-        pipeline.play()?;
-        Ok(Self { pipeline, source, sink, inside: 0, busy: Duration::ZERO })
-    }
-
-    /// Puts a buffer in and takes out what comes of it.
-    fn push(&mut self, buffer: gst::Buffer) -> Result<VecDeque<gst::Sample>> {
-        let clock = Instant::now();
-        if self.source.push_buffer(buffer).is_err() {
-            bail!(self.pipeline.error().unwrap_or_else(|| anyhow::anyhow!("the pipeline takes no more")));
-        }
-        self.inside += 1;
-        // Nothing reorders or looks ahead, so what went in comes out; an encoder that keeps a frame is refused rather
-        // than measured as if it had no delay.
-        let sample = self.pull()?.context("the pipeline ended early")?;
-        self.busy += clock.elapsed();
-        Ok(VecDeque::from([sample]))
-    }
-
-    /// Takes out the rest.
-    fn finish(&mut self) -> Result<VecDeque<gst::Sample>> {
-        let clock = Instant::now();
-        // A pipeline that is gone says so when it is asked for samples.
-        let _ = self.source.end_of_stream();
-        let mut rest = VecDeque::new();
-        while let Some(sample) = self.pull()? {
-            rest.push_back(sample);
-        }
-        self.busy += clock.elapsed();
-        Ok(rest)
-    }
-
-    fn pull(&mut self) -> Result<Option<gst::Sample>> {
-        match self.sink.try_pull_sample(STUCK) {
-            Some(sample) => {
-                self.inside = self.inside.saturating_sub(1);
-                Ok(Some(sample))
-            }
-            None => match self.pipeline.error() {
-                Some(e) => Err(e),
-                None if self.sink.is_eos() => Ok(None),
-                None => bail!("{} frames stay in the pipeline, it must have no delay", self.inside),
-            },
-        }
-    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use std::path::PathBuf;
 
 /// Chains that others are compared with, unless --reference says otherwise.
-const REFERENCES: [&str; 3] = ["fcm-none", "remote-x265", "remote-x264"];
+const REFERENCES: [&str; 4] = ["fcm-none", "fctm-x265", "remote-x265", "remote-x264"];
 
 /// Run sequences through chains and report accuracy at each rate.
 ///
@@ -44,10 +44,10 @@ pub struct Arguments {
     /// Chains to run
     #[arg(long, value_name = "CHAIN,…", value_delimiter = ',', default_values_t = chains::NAMES.map(str::to_owned))]
     chains: Vec<String>,
-    /// Points of chains whose names begin with PREFIX: qp, for fcm also bit rates such as 200k, for f16-zstd levels
+    /// Points of chains whose names begin with PREFIX: qp, for fcm also bit rates such as 200k, for zstd and pco levels
     #[arg(long, value_name = "PREFIX=POINT,…", value_parser = parse_points)]
     points: Vec<Points>,
-    /// Chain that the others' BD-rates are against [default: fcm-none, remote-x265, remote-x264]
+    /// Chain that the others' BD-rates are against [default: fcm-none, fctm-x265, remote-x265, remote-x264]
     #[arg(long, value_name = "CHAIN")]
     reference: Vec<String>,
     /// Write NAME.md, .csv, .json and .png
