@@ -23,7 +23,7 @@ demo: ## Follow persons in a rendered street through the codec, print and plot a
 	$(CARGO) run --release --locked --example demo -- --out $(DEMO_OUT)
 
 test: ## Build everything and run all tests
-	@scripts/install-deps build infer
+	@scripts/install-deps build infer test
 	@CARGO="$(CARGO)" scripts/run-tests
 
 bench: ## Measure throughput, its stages, and the bounds they stand under
