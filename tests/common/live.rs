@@ -17,15 +17,22 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A UDP and TCP port that is free at this moment.
 pub fn free_port() -> u16 {
-    let mut kept = Vec::new();
-    loop {
+    free_ports(1)[0]
+}
+
+/// Different ones.
+pub fn free_ports(count: usize) -> Vec<u16> {
+    let (mut ports, mut kept) = (Vec::new(), Vec::new());
+    while ports.len() < count {
         let tcp = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = tcp.local_addr().expect("bound").port();
-        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
+        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, port));
+        if udp.is_ok() {
+            ports.push(port);
         }
-        kept.push(tcp);
+        kept.push((tcp, udp));
     }
+    ports
 }
 
 /// Says that a test did nothing, because GStreamer has not got one of these elements here.
