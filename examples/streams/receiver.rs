@@ -222,7 +222,10 @@ fn branch(name: u32, settings: &Settings, streams: &Streams) -> Result<gst::Bin>
         figures.frames += 1;
         figures.last = Some(Instant::now());
         if let Some(delay) = delay {
-            figures.delay[delay.min(LATEST)] += 1;
+            // None is kept of a stream that is gone.
+            if let Some(count) = figures.delay.get_mut(delay.min(LATEST)) {
+                *count += 1;
+            }
         }
         gst::PadProbeReturn::Ok
     });
@@ -266,6 +269,7 @@ impl Site {
         }
         if let Some(figures) = self.streams.lock().unwrap().get_mut(&name) {
             figures.alive = false;
+            figures.delay = Vec::new();
         }
     }
 
