@@ -94,7 +94,7 @@ fn subscriber(broker: &Mosquitto, name: &str, end: bool) -> Result<(Subscriber, 
     Ok((subscriber, arrived))
 }
 
-const UNITS: &str = "appsrc name=src is-live=true";
+const UNITS: &str = "appsrc name=src format=time is-live=true";
 
 #[test]
 fn every_frame_arrives_with_its_time_and_capture_time() -> Result<()> {
@@ -153,7 +153,8 @@ fn who_subscribes_late_can_ask_the_encoder_for_it() -> Result<()> {
     init();
     let Some(broker) = Mosquitto::new()? else { return Ok(()) };
     let features = Features::small();
-    let publisher = publisher(&broker, "p", "appsrc name=src is-live=true ! fcmenc name=enc key-int-max=0")?;
+    let publisher =
+        publisher(&broker, "p", "appsrc name=src format=time is-live=true ! fcmenc name=enc key-int-max=0")?;
     let frames = (0..600).map(|t| features.buffer(t)).collect();
     let _feed = Feed::start(publisher.pipeline(), &features.caps(), frames, PERIOD)?;
     wait("units", || publisher.counts().units > 20)?;
@@ -169,7 +170,8 @@ fn both_sides_come_back_after_the_broker_was_away() -> Result<()> {
     init();
     let Some(mut broker) = Mosquitto::new()? else { return Ok(()) };
     let features = Features::small();
-    let publisher = publisher(&broker, "p", "appsrc name=src is-live=true ! fcmenc name=enc key-int-max=0")?;
+    let publisher =
+        publisher(&broker, "p", "appsrc name=src format=time is-live=true ! fcmenc name=enc key-int-max=0")?;
     let frames = (0..3000).map(|t| features.buffer(t)).collect();
     let (subscriber, arrived) = subscriber(&broker, "s", false)?;
     let _feed = Feed::start(publisher.pipeline(), &features.caps(), frames, PERIOD)?;

@@ -12,7 +12,7 @@ use std::time::Duration;
 const FRAMES: usize = 60;
 const KEY_INT: usize = 16;
 const PERIOD: Duration = Duration::from_millis(10);
-const SOURCE: &str = "appsrc name=src is-live=true";
+const SOURCE: &str = "appsrc name=src format=time is-live=true";
 
 /// Frames that begin at a random access point, have no gap, and go on to the last one that was sent.
 fn expect_tail(coded: &Coded, arrived: &Arrived, end: usize) -> Result<usize> {

@@ -54,7 +54,7 @@ fn time_of(t: usize) -> u64 {
 fn capture_times_go_through_encoder_parser_and_decoder() -> Result<()> {
     const FRAMES: usize = 20;
     let (features, buffers) = captured(FRAMES, time_of);
-    let (pipeline, arrived) = Running::receive("appsrc name=src ! fcmenc ! fcmparse ! fcmdec")?;
+    let (pipeline, arrived) = Running::receive("appsrc name=src format=time ! fcmenc ! fcmparse ! fcmdec")?;
     Feed::start(&pipeline.0, &features.caps(), buffers, Duration::ZERO)?.end()?;
     pipeline.finish()?;
     let frames = arrived.frames();
@@ -82,7 +82,7 @@ fn capture_times_travel_in_header_extensions() -> Result<()> {
          ! rtpjitterbuffer latency=100 do-lost=true ! rtpfcmdepay ! fcmdec"
     ))?;
     let sender = Running::new(&format!(
-        "appsrc name=src is-live=true ! fcmenc qp=22 ! fcmparse ! rtpfcmpay name=pay mtu=600 ! udpsink host=127.0.0.1 port={port} sync=false"
+        "appsrc name=src format=time is-live=true ! fcmenc qp=22 ! fcmparse ! rtpfcmpay name=pay mtu=600 ! udpsink host=127.0.0.1 port={port} sync=false"
     ))?;
     let extension = gst_rtp::RTPHeaderExtension::create_from_uri(URI).context("no such extension")?;
     extension.set_id(1);
@@ -116,7 +116,7 @@ impl Camera {
     fn start(coded: &Coded, ports: [u16; 2]) -> Result<Self> {
         let [rtp, rtcp] = ports;
         let pipeline = Running::new(&format!(
-            "appsrc name=src is-live=true do-timestamp=true ! fcmparse ! rtpfcmpay mtu=1200 ! rtp.send_rtp_sink_0 \
+            "appsrc name=src format=time is-live=true do-timestamp=true ! fcmparse ! rtpfcmpay mtu=1200 ! rtp.send_rtp_sink_0 \
              rtpbin name=rtp rtp-profile=avpf rtp.send_rtp_src_0 ! udpsink host=127.0.0.1 port={rtp} sync=false async=false \
              rtp.send_rtcp_src_0 ! udpsink host=127.0.0.1 port={rtcp} sync=false async=false"
         ))?;
@@ -217,7 +217,7 @@ fn the_receiver_sees_how_many_frames_are_missing() -> Result<()> {
     let conditions = Conditions { drop: vec![20..23, 40..41], ..Conditions::default() };
     let relay = Relay::start("127.0.0.1:0".parse()?, ([127, 0, 0, 1], port).into(), conditions)?;
     let sender = Running::start(&format!(
-        "appsrc name=src is-live=true ! fcmparse ! rtpfcmpay mtu=4000 ! udpsink host=127.0.0.1 port={} sync=false async=false",
+        "appsrc name=src format=time is-live=true ! fcmparse ! rtpfcmpay mtu=4000 ! udpsink host=127.0.0.1 port={} sync=false async=false",
         relay.address().port()
     ))?;
     coded.feed(&sender.0, 0..FRAMES, PERIOD)?.finish()?;
