@@ -21,7 +21,7 @@ const HELP: &str = "streams [options]
   --fps N            frames a second of each (5)
   --seconds N        how long each is measured (20)
   --components N     of the calibrated transform; 0: block DCT (640)
-  --qp N             quantiser (29)
+  --qp N             quantiser (20: about the rate of real features at 32)
 Prints a table.";
 /// A random access point every so many frames, and the length of the loop.
 const KEY_INT: u32 = 32;
@@ -42,7 +42,7 @@ fn main() -> Result<()> {
     if arguments.next_if(|argument| argument == "receive").is_some() {
         return receive(&arguments.collect::<Vec<_>>());
     }
-    let mut options = Options { streams: vec![1, 8, 16, 24], fps: 5, seconds: 20, components: 640, qp: 29 };
+    let mut options = Options { streams: vec![1, 8, 16, 24], fps: 5, seconds: 20, components: 640, qp: 20 };
     while let Some(name) = arguments.next() {
         if name == "--help" {
             println!("{HELP}");
