@@ -137,6 +137,37 @@ fn gdp_keeps_the_times_and_late_clients_get_caps() -> Result<()> {
     expect_times(&coded, &late)
 }
 
+/// RFC 4571: what UDP would carry, with the distances of its times.
+#[test]
+fn rtp_over_tcp_keeps_the_distances_of_times() -> Result<()> {
+    let coded = Coded::small(FRAMES, KEY_INT)?;
+    let port = free_port();
+    let (receiver, arrived) = Running::receive(&format!(
+        "tcpserversrc host=127.0.0.1 port={port} do-timestamp=true \
+         ! application/x-rtp-stream,media=application,clock-rate=90000,encoding-name=FCM,payload=96 \
+         ! rtpstreamdepay ! rtpjitterbuffer mode=none latency=20 ! rtpfcmdepay ! fcmdec"
+    ))?;
+    std::thread::sleep(Duration::from_millis(200));
+    let sender = Running::start(&format!(
+        "{SOURCE} ! fcmparse ! rtpfcmpay mtu=600 ! rtpstreampay ! tcpclientsink host=127.0.0.1 port={port} sync=false"
+    ))?;
+    coded.feed(&sender.0, 0..FRAMES, PERIOD)?.finish()?;
+    arrived.wait(FRAMES)?;
+    sender.check()?;
+    drop(sender);
+    receiver.finish()?;
+    coded.expect(&arrived, 0..FRAMES)?;
+    let frames = arrived.frames();
+    let first = frames[0].pts.context("a PTS")?;
+    for (n, frame) in frames.iter().enumerate() {
+        let time = frame.pts.context("a PTS")?.saturating_sub(first);
+        // The clock of RTP has 90 kHz.
+        let error = time.nseconds().abs_diff((FRAME * n as u64).nseconds());
+        ensure!(error < 20_000, "frame {n} is at {time}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_gdp_file_keeps_the_times() -> Result<()> {
     if lacks(&["gdppay"]) {
