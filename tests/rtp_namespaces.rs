@@ -225,7 +225,7 @@ fn frames_in(bytes: &[u8], features: &Features, caps: &gst::Caps, units: &[gst::
         reference.push(bench.harness.pull()?.map_readable()?.to_vec());
     }
     let size = frame_size(features);
-    ensure!(bytes.len() % size == 0, "{} bytes are not frames of {size}", bytes.len());
+    ensure!(bytes.len().is_multiple_of(size), "{} bytes are not frames of {size}", bytes.len());
     let frames = bytes
         .chunks_exact(size)
         .map(|frame| reference.iter().position(|r| r == frame).context("a frame that was never sent"));
@@ -423,7 +423,7 @@ fn feedback_between_two_processes_repairs_a_burst_of_total_loss() -> Result<()> 
     let frames = std::fs::read(network.folder.join("received.raw"))?.len() / frame_size(&features);
     println!("{frames} of {FRAMES} frames");
     // Six are lost, and some until the request is answered; without it, all after the twentieth.
-    ensure!(frames >= FRAMES - 6 - 20 && frames < FRAMES, "{frames}");
+    ensure!((FRAMES - 6 - 20..FRAMES).contains(&frames), "{frames}");
     Ok(())
 }
 
