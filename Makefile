@@ -1,6 +1,6 @@
 # The commands of the project. Cargo does the work; this file fetches what is missing and gives each job one name.
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test bench bench-streams results results-rate results-loss soak network lint fmt doc fuzz install deb clean
+.PHONY: help deps demo test bench bench-streams results results-rate results-loss soak network prior lint fmt doc fuzz install deb clean
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
@@ -10,6 +10,8 @@ DEMO_OUT ?= demo-out
 SOAK_MINUTES ?= 30
 # Some of the measurements of make results; empty = all.
 RESULTS ?=
+# Options of make results-loss: --scene, --seeds N.
+LOSS ?=
 MESON_BUILD ?= build/meson
 
 help: ## This list
@@ -47,13 +49,17 @@ results-rate: ## Rate against the prototype on a real sequence (needs ../shared/
 	@scripts/install-deps build
 	python3 benches/evaluation/rate_check.py
 
-results-loss: ## Packet loss against tracking on a real sequence (needs ../shared/data)
+results-loss: ## Packet loss against tracking, on a real sequence, without ../shared/data or with LOSS=--scene on a rendered one: long
 	@scripts/install-deps build
-	python3 benches/evaluation/loss_table.py
+	python3 benches/evaluation/loss_table.py $(LOSS)
 
 network: ## Train the project's own network again and compute the features of examples/data from it: long
 	@scripts/install-deps build python
 	@CARGO="$(CARGO)" scripts/train-network
+
+prior: ## Learn the first states of the native inner codec's models again, and compare: long
+	@scripts/install-deps build infer
+	@CARGO="$(CARGO)" scripts/learn-prior
 
 lint: ## Formatting and clippy, warnings are errors
 	@scripts/install-deps build

@@ -53,6 +53,18 @@ pub fn attach(buffer: &mut gst::BufferRef, layout: &Layout, statistics: &FrameSt
     }
 }
 
+/// Notes in the statistics of a decoded frame how many frames, up to this one, are not exactly what was coded; 0 = this one is.
+pub fn note_damage(buffer: &mut gst::BufferRef, frames: u32) {
+    if let Ok(mut meta) = CustomMeta::from_mut_buffer(buffer, NAME) {
+        meta.mut_structure().set("frames-since-exact", frames);
+    }
+}
+
+/// How many frames up to this one are not exactly what was coded; `None` on a buffer that no decoder sent.
+pub fn damage(buffer: &gst::BufferRef) -> Option<u32> {
+    CustomMeta::from_buffer(buffer, NAME).ok()?.structure().get("frames-since-exact").ok()
+}
+
 /// Takes the meta off a buffer, if it is there.
 pub fn remove(buffer: &mut gst::BufferRef) {
     buffer.foreach_meta_mut(|meta| {

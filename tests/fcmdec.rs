@@ -9,6 +9,9 @@ use gst::prelude::*;
 use gstfcm::caps::CodedCaps;
 use gstfcm::statistics_meta;
 
+/// Streams whose frames need the one before to be read.
+const CHAINED: (&str, &str) = ("error-resilient", "false");
+
 fn key_unit_requests(bench: &mut Bench) -> usize {
     let is_request = |e: &&gst::Event| e.structure().is_some_and(|s| s.name() == "GstForceKeyUnit");
     bench.upstream_events().iter().filter(is_request).count()
@@ -199,7 +202,7 @@ fn caps_query_tells_what_can_be_sent() -> Result<()> {
 #[test]
 fn truncated_unit_costs_frames_to_the_next_random_access_point() -> Result<()> {
     let features = Features::small();
-    let (caps, units) = encode(&features, 12, &[("key-int-max", "4")]);
+    let (caps, units) = encode(&features, 12, &[("key-int-max", "4"), CHAINED]);
     let mut bench = decoder(&caps, &[]);
     bench.upstream_events();
     for (t, unit) in units.iter().enumerate() {
@@ -246,7 +249,7 @@ fn flipped_bits_anywhere_are_survived() -> Result<()> {
 
 #[test]
 fn missing_units_are_counted_and_reported() -> Result<()> {
-    let (caps, units) = encode(&Features::small(), 10, &[("key-int-max", "5")]);
+    let (caps, units) = encode(&Features::small(), 10, &[("key-int-max", "5"), CHAINED]);
     let mut bench = decoder(&caps, &[]);
     bench.upstream_events();
     for (t, unit) in units.iter().enumerate().filter(|(t, _)| ![2, 3, 9].contains(t)) {
@@ -318,7 +321,7 @@ fn least_interval_holds_between_requests() -> Result<()> {
 
 #[test]
 fn discontinuity_waits_for_a_random_access_point() -> Result<()> {
-    let (caps, units) = encode(&Features::small(), 8, &[("key-int-max", "4")]);
+    let (caps, units) = encode(&Features::small(), 8, &[("key-int-max", "4"), CHAINED]);
     let mut bench = decoder(&caps, &[]);
     for (t, unit) in units.iter().enumerate() {
         let mut unit = unit.clone();
@@ -552,7 +555,7 @@ fn buffers_are_reused() -> Result<()> {
 #[test]
 fn concealed_frames_are_the_last_one_again_and_flagged() -> Result<()> {
     let features = Features::small();
-    let (caps, units) = encode(&features, 8, &[("key-int-max", "6")]);
+    let (caps, units) = encode(&features, 8, &[("key-int-max", "6"), CHAINED]);
     let mut bench = decoder(&caps, &[("conceal", "repeat")]);
     let raw = |buffer: &gst::BufferRef| buffer.map_readable().expect("mappable").to_vec();
     let mut out = Vec::new();
@@ -562,6 +565,7 @@ fn concealed_frames_are_the_last_one_again_and_flagged() -> Result<()> {
         bench.harness.push(unit)?;
         out.extend(bench.pull_all());
     }
+    // In place of frame 2, of which nothing tells, there is nothing.
     assert_eq!(times(&out), [0, 1, 3, 4, 5, 6, 7]);
     for (t, buffer) in times(&out).into_iter().zip(&out) {
         let concealed = (3..6).contains(&t);
@@ -599,5 +603,90 @@ fn loss_of_the_answer_is_followed_by_another_request() -> Result<()> {
     assert_eq!(key_unit_requests(&mut bench), 0, "nothing new is lost");
     bench.harness.push(discont(&units[7]))?;
     assert_eq!(key_unit_requests(&mut bench), 1);
+    Ok(())
+}
+
+#[test]
+fn an_error_resilient_stream_goes_on_after_a_loss_and_says_so() -> Result<()> {
+    let (caps, units) = encode(&Features::small(), 12, &[("key-int-max", "6")]);
+    let mut bench = decoder(&caps, &[]);
+    bench.upstream_events();
+    // Frames 2, 3 and 8 never come, frame 10 comes damaged.
+    for (t, unit) in units.iter().enumerate().filter(|(t, _)| ![2, 3, 8].contains(t)) {
+        let unit = if t == 10 { tampered(unit, |bytes| bytes[5] ^= 1) } else { unit.clone() };
+        bench.harness.push(unit)?;
+    }
+    let out = bench.pull_all();
+    assert_eq!(times(&out), [0, 1, 4, 5, 6, 7, 9, 11]);
+    for (t, buffer) in times(&out).into_iter().zip(&out) {
+        let damaged = [4, 5, 9, 11].contains(&t);
+        assert_eq!(buffer.flags().contains(gst::BufferFlags::CORRUPTED), damaged, "frame {t}");
+        assert_eq!(statistics_meta::damage(buffer).context("a note")? > 0, damaged, "frame {t}");
+    }
+    assert_eq!(statistics_meta::damage(&out[3]), Some(2), "the second inexact frame");
+    let counts = ["frames", "inexact", "missing", "corrupt", "awaiting"].map(|name| bench.count(name));
+    assert_eq!(counts, [8, 4, 3, 1, 0]);
+    let warnings = bench.warnings();
+    ensure!(warnings.len() == 1 && warnings[0].contains("2 access units are missing"), "{warnings:?}");
+    ensure!(warnings[0].contains("inexact"), "{warnings:?}");
+    assert_eq!(key_unit_requests(&mut bench), 2, "one a loss, but not two within 200 ms");
+    Ok(())
+}
+
+#[test]
+fn frames_that_are_not_exact_can_be_discarded() -> Result<()> {
+    let (caps, units) = encode(&Features::small(), 8, &[("key-int-max", "4")]);
+    let mut bench = decoder(&caps, &[("discard-corrupted-frames", "true")]);
+    for (_, unit) in units.iter().enumerate().filter(|(t, _)| *t != 1) {
+        bench.harness.push(unit.clone())?;
+    }
+    let out = bench.pull_all();
+    assert_eq!(times(&out), [0, 4, 5, 6, 7]);
+    ensure!(out.iter().all(|buffer| !buffer.flags().contains(gst::BufferFlags::CORRUPTED)));
+    Ok(())
+}
+
+#[test]
+fn missing_frames_are_the_last_one_again_at_their_times() -> Result<()> {
+    let (caps, units) = encode(&Features::small(), 12, &[("key-int-max", "9")]);
+    let mut bench = decoder(&caps, &[("conceal", "repeat"), ("conceal-frames", "2")]);
+    let raw = |buffer: &gst::BufferRef| buffer.map_readable().expect("mappable").to_vec();
+    // Three frames before a random access point are more than are made up.
+    for (_, unit) in units.iter().enumerate().filter(|(t, _)| ![2, 3, 6, 7, 8].contains(t)) {
+        bench.harness.push(unit.clone())?;
+    }
+    let out = bench.pull_all();
+    assert_eq!(times(&out), [0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11]);
+    assert!(raw(&out[2]) == raw(&out[1]) && raw(&out[3]) == raw(&out[1]) && raw(&out[6]) == raw(&out[5]));
+    let corrupted: Vec<bool> = out.iter().map(|b| b.flags().contains(gst::BufferFlags::CORRUPTED)).collect();
+    assert_eq!(
+        corrupted,
+        [false, false, true, true, true, true, true, true, false, false, false],
+        "frame 9 is exact again"
+    );
+    assert_eq!(bench.count("concealed"), 4);
+    Ok(())
+}
+
+#[test]
+fn a_discontinuity_within_the_reach_of_frame_numbers_loses_nothing() -> Result<()> {
+    let (caps, units) = encode(&Features::small(), 4, &[]);
+    let discont = |unit: &gst::Buffer, t: u64| {
+        let mut unit = unit.copy();
+        let unshared = unit.make_mut();
+        unshared.set_flags(gst::BufferFlags::DISCONT);
+        unshared.set_pts(FRAME * t);
+        unit
+    };
+    // 25 frames a second: after 64 frames numbers start anew.
+    for (t, exact) in [(2, true), (61, true), (66, false)] {
+        let mut bench = decoder(&caps, &[]);
+        bench.harness.push(units[0].clone())?;
+        bench.harness.push(units[1].clone())?;
+        bench.harness.push(discont(&units[2], t))?;
+        let out = bench.pull_all();
+        assert_eq!(out.len(), 3);
+        assert_eq!(!out[2].flags().contains(gst::BufferFlags::CORRUPTED), exact, "{t}");
+    }
     Ok(())
 }

@@ -159,7 +159,7 @@ fn live_sources_keep_their_latency() -> Result<()> {
 fn broken_data_costs_frames_but_not_the_pipeline() -> Result<()> {
     let features = Features::small();
     let pipeline = Pipeline::new(
-        "appsrc name=src ! fcmenc key-int-max=5 ! breakmydata seed=7 probability=0.002 ! fcmdec name=dec ! fakesink name=sink sync=false",
+        "appsrc name=src ! fcmenc key-int-max=5 error-resilient=false ! breakmydata seed=7 probability=0.002 ! fcmdec name=dec ! fakesink name=sink sync=false",
     )?;
     let (units, out) = (std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0)), 200);
     let seen = units.clone();

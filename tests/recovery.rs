@@ -36,7 +36,7 @@ fn after_a_burst_the_next_random_access_point_is_decoded() -> Result<()> {
     let coded = Coded::small(FRAMES, KEY_INT)?;
     let port = free_port();
     let (_receiver, arrived) = Running::receive(&format!(
-        "udpsrc address=127.0.0.1 port={port} caps=\"{RTP_CAPS}\" ! rtpjitterbuffer latency=60 do-lost=true ! rtpfcmdepay ! fcmdec"
+        "udpsrc address=127.0.0.1 port={port} caps=\"{RTP_CAPS}\" ! rtpjitterbuffer latency=60 do-lost=true ! rtpfcmdepay ! fcmdec discard-corrupted-frames=true"
     ))?;
     let drop = bursts.iter().map(|burst| burst.start as u64..burst.end as u64).collect();
     let relay = Relay::start(local(0), local(port), Conditions { drop, ..Conditions::default() })?;
@@ -61,7 +61,7 @@ fn frames_until_feedback_helps(delay: Duration, period: Duration) -> Result<usiz
     let (receiver, arrived) = Running::receive(&format!(
         "rtpbin name=rtp rtp-profile=avpf latency=40 do-lost=true udpsrc address=127.0.0.1 port={} caps=\"{RTP_CAPS}\" ! rtp.recv_rtp_sink_0 \
          udpsrc address=127.0.0.1 port={} ! rtp.recv_rtcp_sink_0 \
-         rtp.send_rtcp_src_0 ! udpsink host=127.0.0.1 port={} sync=false async=false rtp. ! rtpfcmdepay ! fcmdec",
+         rtp.send_rtcp_src_0 ! udpsink host=127.0.0.1 port={} sync=false async=false rtp. ! rtpfcmdepay ! fcmdec discard-corrupted-frames=true",
         ports[0], ports[1], ports[2]
     ))?;
     let session = receiver.element("rtp")?.emit_by_name::<gst::glib::Object>("get-session", &[&0u32]);

@@ -448,3 +448,89 @@ fn overhead_at_100_kbit_per_second_is_below_six_per_cent() -> Result<()> {
     ensure!(share < 0.06, "{share}");
     Ok(())
 }
+
+/// Frames of several slices, one packet each.
+fn sliced() -> Result<(gst::Caps, Vec<gst::Buffer>)> {
+    let features = Features::one(Shape::chw(48, 16, 20));
+    packetized(&features, 6, &[("qp", "8"), ("key-int-max", "4"), ("slice-size", "400")])
+}
+
+#[test]
+fn the_strongest_slices_of_a_damaged_access_unit_come_at_their_time_and_so_does_the_next() -> Result<()> {
+    let (caps, units) = sliced()?;
+    let (rtp_caps, sent) = packets(&caps, &units, &[("mtu", "1400")])?;
+    let of = |t: usize| sent.iter().filter(|(frame, _)| *frame == t).count();
+    ensure!((0..6).all(|t| of(t) > 2), "{} packets of {} frames", sent.len(), units.len());
+    // The second and the last packet of frame 2 are lost: with that, the first of frame 3 ends both.
+    let first = sent.iter().position(|(t, _)| *t == 2).context("frame 2")?;
+    for lost in [first + 1..first + 2, first + 1..first + of(2), first + of(2) - 1..first + of(2)] {
+        let mut bench = depayloader(&rtp_caps, &[]);
+        for (n, (_, packet)) in sent.iter().enumerate() {
+            if !lost.contains(&n) {
+                bench.harness.push(packet.clone())?;
+            }
+        }
+        let out = bench.pull_all();
+        assert_eq!(out.iter().map(|b| b.pts()).collect::<Vec<_>>(), units.iter().map(|b| b.pts()).collect::<Vec<_>>());
+        assert_eq!(count(&bench, "partial-units"), 1);
+        assert_eq!(frames(&out, &units), [Some(0), Some(1), None, Some(3), Some(4), Some(5)]);
+        ensure!(out[2].size() < units[2].size() && is_delta(&out[2]));
+        let mut decoder = Bench::new(element("fcmdec", &[]));
+        decoder.harness.set_src_caps(bench.src_caps().context("coded caps")?);
+        for unit in out {
+            decoder.harness.push(unit)?;
+        }
+        let flags: Vec<bool> =
+            decoder.pull_all().iter().map(|b| b.flags().contains(gst::BufferFlags::CORRUPTED)).collect();
+        assert_eq!(flags, [false, false, true, true, false, false], "exact again with frame 4");
+        let warnings = decoder.warnings();
+        ensure!(warnings.iter().any(|w| w.contains("slices are missing")), "{warnings:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn one_packet_may_end_a_damaged_access_unit_and_be_the_next_one() -> Result<()> {
+    let (caps, units) = sliced()?;
+    let small = Features::one(Shape::chw(48, 16, 20));
+    // The next frame is coded so coarsely that it is one packet.
+    let (_, coarse) = packetized(&small, 2, &[("qp", "60"), ("key-int-max", "4")])?;
+    let mut next = coarse[1].copy();
+    next.make_mut().set_pts(FRAME * 2);
+    let (rtp_caps, sent) = packets(&caps, &[units[0].clone(), units[1].clone(), next], &[("mtu", "1400")])?;
+    assert_eq!(sent.iter().filter(|(t, _)| *t == 2).count(), 1);
+    let lost = sent.iter().rposition(|(t, _)| *t == 1).context("frame 1")?;
+    let mut bench = depayloader(&rtp_caps, &[]);
+    for (_, packet) in sent.iter().enumerate().filter(|(n, _)| *n != lost).map(|(_, sent)| sent) {
+        bench.harness.push(packet.clone())?;
+    }
+    let times: Vec<_> = bench.pull_all().iter().map(|b| b.pts().map(|pts| pts.nseconds() / FRAME.nseconds())).collect();
+    assert_eq!(times, [Some(0), Some(1), Some(2)]);
+    Ok(())
+}
+
+#[test]
+fn a_known_loss_sends_what_is_usable_at_once() -> Result<()> {
+    let (caps, units) = sliced()?;
+    let (rtp_caps, sent) = packets(&caps, &units[..2], &[("mtu", "1400")])?;
+    let mut bench = depayloader(&rtp_caps, &[]);
+    let of_first = sent.iter().filter(|(t, _)| *t == 0).count();
+    for (_, packet) in &sent[..of_first + 1] {
+        bench.harness.push(packet.clone())?;
+    }
+    assert_eq!(bench.pull_all().len(), 1);
+    let event = gst::Structure::builder("GstRTPPacketLost")
+        .field("seqnum", 1u32)
+        .field("timestamp", (FRAME + FRAME / 2).nseconds())
+        .field("duration", FRAME.nseconds())
+        .build();
+    bench.harness.push_event(gst::event::CustomDownstream::new(event));
+    let out = bench.pull_all();
+    assert_eq!((out.len(), out[0].pts()), (1, Some(FRAME)));
+    for (_, packet) in &sent[of_first + 2..] {
+        bench.harness.push(packet.clone())?;
+    }
+    ensure!(bench.pull_all().is_empty(), "weaker slices are of no use without the missing one");
+    assert_eq!(count(&bench, "stray-packets"), (sent.len() - of_first - 2) as u64);
+    Ok(())
+}

@@ -129,8 +129,10 @@ impl Network {
     /// The same behind the elements `source`.
     fn receiver(&mut self, name: &str, source: &str) -> Result<usize> {
         let out = self.folder.join(name);
-        let pipeline =
-            format!("{source} ! rtpfcmdepay ! fcmdec ! filesink buffer-mode=2 async=false location={}", out.display());
+        let pipeline = format!(
+            "{source} ! rtpfcmdepay ! fcmdec discard-corrupted-frames=true ! filesink buffer-mode=2 async=false location={}",
+            out.display()
+        );
         let receiver = self.launch("b", &pipeline)?;
         // The file is there once the pipeline runs.
         let start = Instant::now();

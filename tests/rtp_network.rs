@@ -267,7 +267,7 @@ impl Receiver {
     /// Decodes what comes from the pipeline `source`.
     fn of(source: &str) -> Result<Self> {
         let pipeline = Pipeline::new(&format!(
-            "{source} ! rtpfcmdepay name=depay ! fcmdec name=dec ! fakesink name=sink sync=false async=false"
+            "{source} ! rtpfcmdepay name=depay ! fcmdec name=dec discard-corrupted-frames=true ! fakesink name=sink sync=false async=false"
         ))?;
         if let Some((fec, storage)) = pipeline.0.by_name("fec").zip(pipeline.0.by_name("storage")) {
             fec.set_property("storage", storage.property::<gst::glib::Object>("internal-storage"));

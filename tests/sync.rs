@@ -79,7 +79,7 @@ fn capture_times_travel_in_header_extensions() -> Result<()> {
     let port = free_port();
     let (receiver, arrived) = Running::receive(&format!(
         "udpsrc address=127.0.0.1 port={port} caps=\"{RTP_CAPS},extmap-1=(string){URI}\" \
-         ! rtpjitterbuffer latency=100 do-lost=true ! rtpfcmdepay ! fcmdec"
+         ! rtpjitterbuffer latency=100 do-lost=true ! rtpfcmdepay ! fcmdec discard-corrupted-frames=true"
     ))?;
     let sender = Running::new(&format!(
         "appsrc name=src format=time is-live=true ! fcmenc qp=22 ! fcmparse ! rtpfcmpay name=pay mtu=600 ! udpsink host=127.0.0.1 port={port} sync=false"
@@ -167,7 +167,7 @@ fn frames_of_two_cameras_are_aligned_by_ntp_time() -> Result<()> {
         Running::receive(&format!(
             "rtpbin name=rtp rtp-profile=avpf latency=100 do-lost=true add-reference-timestamp-meta=true \
              udpsrc address=127.0.0.1 port={} caps=\"{RTP_CAPS}\" ! rtp.recv_rtp_sink_0 \
-             udpsrc address=127.0.0.1 port={} ! rtp.recv_rtcp_sink_0 rtp. ! rtpfcmdepay ! fcmdec",
+             udpsrc address=127.0.0.1 port={} ! rtp.recv_rtcp_sink_0 rtp. ! rtpfcmdepay ! fcmdec discard-corrupted-frames=true",
             ports[0], ports[1]
         ))
     };
@@ -211,7 +211,7 @@ fn the_receiver_sees_how_many_frames_are_missing() -> Result<()> {
     let port = free_port();
     let (receiver, arrived) = Running::receive(&format!(
         "udpsrc address=127.0.0.1 port={port} caps=\"{RTP_CAPS}\" ! rtpjitterbuffer latency=100 do-lost=true \
-         ! rtpfcmdepay name=depay ! fcmdec name=dec"
+         ! rtpfcmdepay name=depay ! fcmdec name=dec discard-corrupted-frames=true"
     ))?;
     // One packet a frame: frames 20 to 22 and 40 are lost, and what is predicted from them up to frames 32 and 48.
     let conditions = Conditions { drop: vec![20..23, 40..41], ..Conditions::default() };

@@ -1,117 +1,140 @@
-"""What packet loss costs the network's second half, with what GStreamer has against it: feedback (PLI), retransmission, error correction, and
-with and without repeating the last frame.
+"""What packet loss costs a tracker, with what GStreamer has against it: feedback (PLI), error correction, retransmission.
 
-python3 benches/evaluation/loss_table.py [--qp 32] [--seeds 40]     -> docs/results/loss.md and .json
-The stream is coded, decoded and its frames are looked at by the detector once; which frames a receiver has of it under loss follows from the packets
-lost (docs/rtp.md: a lost packet costs its access unit, and that all up to the next random access unit), as tests/rtp_network.rs checks with the
-elements. A frame that a receiver has is bit for bit the one decoded without loss.
+python3 benches/evaluation/loss_table.py [--qp 32] [--seeds 12] [--scene]     -> docs/results/loss.md and .json (with --scene: loss-scene)
+Every row is runs of examples/loss: features through fcmenc, RTP packets, a seeded channel, fcmdec, the network's second half and boxtrack,
+against ground truth. Without the measuring data, or with --scene, a rendered scene and the project's own network are used.
 """
 import argparse
+import json
 import os
-import random
+import statistics
+import subprocess
+import sys
 
 import common
 
-MTU, HEADERS, KEY_INT = 1200, 13, 32
-CONCEALED = 8  # fcmdec conceal-frames
+MTU, KEY_INT = 1200, 32
 LOSSES = (0.01, 0.05, 0.2)
-# Name: whether a loss asks for a random access unit, how often a packet is sent at most.
-MEANS = {"nothing": (False, 1), "PLI": (True, 1), "FEC 100 %": (False, 2), "FEC 100 %, PLI": (True, 2), "retransmission, PLI": (True, 3)}
+# Name: frames from a loss to the random access unit that answers it, how often a packet is sent at most.
+MEANS = {
+    "nothing": (None, 1),
+    "PLI": (3, 1),
+    "FEC 100 %": (None, 2),
+    "FEC 100 %, PLI": (3, 2),
+    "retransmission, PLI": (3, 3),
+}
+
+
+def run(command):
+    done = subprocess.run(command, cwd=common.ROOT, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, command))}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def scene(folder):
+    """A rendered scene, what it was calibrated on, and the project's network."""
+    tool = lambda name: os.path.join(common.TARGET, "release", name)
+    scenes, calibration = os.path.join(folder, "scenes"), os.path.join(folder, "calibration")
+    run([tool("fcm-scenes"), "--out", scenes, "--seed", "1", "--frames", "96"])
+    run([tool("fcm-scenes"), "--out", calibration, "--seed", "500", "--scenes", "12", "--frames", "100", "--step", "10"])
+    features = lambda sequence, out: run([tool("fcm-eval"), "features", "--network", "eval/networks/street.toml", "-o", out, sequence]) and out
+    learnt = [features(os.path.join(calibration, s), os.path.join(folder, s + ".npz")) for s in sorted(os.listdir(calibration))]
+    transform = os.path.join(folder, "street.fcmt")
+    common.fcm("calibrate", "-o", transform, *learnt)
+    sequence = os.path.join(scenes, "scene-00001")
+    return dict(
+        features=features(sequence, os.path.join(folder, "test.npz")),
+        transform=transform,
+        model="examples/data/back.onnx",
+        truth=sequence,
+        detect="input-width=512 input-height=288 iou-threshold=0.45 classes=0",
+        track="high-score=0.45 low-score=0.3",
+        data="rendered scene 1, 96 frames at 25 frames/s, the project's own network; calibration on 12 other scenes",
+    )
+
+
+def real(folder):
+    """TUD-Stadtmitte and YOLOX-nano."""
+    common.prepare()
+    test, _ = common.feature_files()
+    transform, _ = common.calibrated(640, folder)
+    return dict(
+        features=test,
+        transform=transform,
+        model=os.path.join(common.DATA, "models/yolox_nano_608x1088.pan.back.onnx"),
+        truth=os.path.join(common.DATA, "mot", common.SEQUENCE),
+        detect="input-width=1088 input-height=608 scaling=letterbox classes=0",
+        track="",
+        data=common.provenance()["data"],
+    )
 
 
 def main():
     a = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     a.add_argument("--qp", type=int, default=32)
-    a.add_argument("--seeds", type=int, default=40)
-    a.add_argument("--components", type=int, default=640)
-    a.add_argument("--round-trip", type=int, default=3, help="frames from a loss to the random access unit that answers it")
+    a.add_argument("--seeds", type=int, default=12)
+    a.add_argument("--scene", action="store_true")
     a = a.parse_args()
-    common.prepare()
-    import fcmlab
-
-    test, _ = common.feature_files()
+    packages = ["fcm-cli", "fcm-eval", "fcm-scenes"]
+    run(["cargo", "build", "--release", "--locked", *(word for p in packages for word in ("-p", p))])
+    run(["cargo", "build", "--release", "--locked", "--example", "loss"])
+    a.scene |= not os.path.isdir(common.DATA)
     with common.workplace() as folder:
-        transform, _ = common.calibrated(a.components, folder)
-        stream, back = os.path.join(folder, "stream.fcm"), os.path.join(folder, "back.npz")
-        common.fcm("encode", test, "-o", stream, "--transform", transform, "--qp", a.qp, "--key-int-max", KEY_INT)
-        common.fcm("decode", stream, "-o", back, "--transform", transform)
-        sizes = [frame["bytes"] for frame in common.fcm("info", stream)["frames"]]
-        rate = common.kbit_per_second(stream)
-        found = fcmlab.Head(common.NETWORK)(common.layers(back), common.SEQUENCE)
-    packets = [-(-size // (MTU - HEADERS)) for size in sizes]
-    whole = max(packets)  # of a random access unit that was asked for, at most
-    nothing = found[0][:0]
+        s = scene(folder) if a.scene else real(folder)
+        source = os.path.join(folder, "source.fcm")
+        common.fcm("encode", s["features"], "-o", source, "--transform", s["transform"], "--qp", 8, "--background-offset", 0)
 
-    def accuracy(received, repeat):
-        seen, last, age = [], nothing, 0
-        for t, has in enumerate(received):
-            last, age = (found[t], 0) if has else (last, age + 1)
-            seen.append(last if age == 0 or repeat and age <= CONCEALED else nothing)
-        _, _, mota, idf1 = fcmlab.evaluate(seen, common.SEQUENCE)
-        return mota, idf1
+        def measure(loss, round_trip, copies, seeds, decode="conceal=repeat"):
+            command = [os.path.join(common.TARGET, "release/examples/loss"), "--source", source, "--frames", str(common.FRAMES)]
+            for name in ("transform", "model", "truth", "detect", "track"):
+                command += ["--" + name, s[name]]
+            command += ["--encode", f"qp={a.qp} key-int-max={KEY_INT} background-offset=0", "--decode", decode, "--mtu", str(MTU)]
+            command += ["--loss", str(loss), "--copies", str(copies), "--seeds", str(seeds)]
+            if round_trip is not None:
+                command += ["--round-trip", str(round_trip), "--realtime"]
+            return [json.loads(line) for line in run(command).splitlines()]
 
-    mean = lambda values: sum(values) / len(values)
-    base = dict(zip(("MOTA", "IDF1"), accuracy([True] * len(packets), False)))
-    print("loss-free", base, flush=True)
-    rows = []
-    for loss in LOSSES:
-        for name, (asks, times) in MEANS.items():
-            patterns = [receive(packets, whole, loss**times, a.round_trip if asks else None, seed) for seed in range(a.seeds)]
-            for repeat in (False, True):
-                results = [accuracy(received, repeat) for received in patterns]
-                row = dict(
-                    loss=loss,
-                    means=name,
-                    repeat=repeat,
-                    frames=mean([mean(received) for received in patterns]),
-                    MOTA=mean([mota for mota, _ in results]),
-                    IDF1=mean([idf1 for _, idf1 in results]),
-                    worst=min(mota for mota, _ in results),
-                )
-                rows.append(row)
-                print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()}, flush=True)
-    report(a, rate, sizes, packets, base, rows)
+        base = measure(0, None, 1, 1)[0]
+        print("loss-free", {k: base[k] for k in ("mota", "idf1", "packets", "bytes")}, flush=True)
+        rows = []
+        for loss in LOSSES:
+            for means, (round_trip, copies) in MEANS.items():
+                for decode in ("conceal=repeat", "discard-corrupted-frames=true conceal=repeat"):
+                    if "discard" in decode and copies > 1:
+                        continue
+                    runs = measure(loss, round_trip, copies, a.seeds, decode)
+                    mean = lambda key: statistics.mean(r[key] for r in runs)
+                    row = dict(loss=loss, means=means, exact_only="discard" in decode, worst=min(r["mota"] for r in runs), runs=runs)
+                    row.update({key: mean(key) for key in ("mota", "idf1", "frames", "inexact", "concealed", "partial", "bytes", "lost", "packets")})
+                    rows.append(row)
+                    print({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items() if k != "runs"}, flush=True)
+    report(a, s["data"], base, rows)
 
 
-def receive(packets, whole, loss, round_trip, seed):
-    """Which frames a receiver has. With feedback, a loss at frame t brings a random access unit at frame t + round_trip, and if that is lost, another."""
-    r = random.Random(seed)
-    arrives = lambda count: all(r.random() >= loss for _ in range(count))
-    received, usable, answer = [], False, None
-    for t, count in enumerate(packets):
-        asked_for = answer is not None and t >= answer
-        random_access = t % KEY_INT == 0 or asked_for
-        there = arrives(max(count, whole) if asked_for else count)
-        if asked_for:
-            answer = None
-        usable = there and (usable or random_access)
-        if not usable and round_trip is not None and answer is None:
-            answer = t + round_trip
-        received.append(usable)
-    return received
-
-
-def report(a, rate, sizes, packets, base, rows):
-    p = common.provenance()
-    command = f"benches/evaluation/loss_table.py --qp {a.qp} --seeds {a.seeds} --components {a.components} --round-trip {a.round_trip}"
+def report(a, data, base, rows):
+    p = dict(common.provenance(), data=data)
+    command = "make results-loss" + (" LOSS=--scene" if a.scene else "")
+    rate = base["bytes"] * 8 * common.FPS / common.FRAMES / 1000
     lines = [
         common.head("Packet loss against tracking", command, p).rstrip("\n"),
         "",
-        f"One stream at qp {a.qp} ({rate:.0f} kbit/s, random access every {KEY_INT} frames), MTU {MTU}: {sum(packets) / len(packets):.2f} packets a frame, the largest access",
-        f"unit {max(sizes)} bytes in {max(packets)}. Loss-free: MOTA {base['MOTA']:.3f}, IDF1 {base['IDF1']:.3f}. Independent loss of packets, mean of {a.seeds} patterns of 96 frames. *PLI*: a loss",
-        f"brings a random access unit {a.round_trip} frames later, which can be lost like any; its frame is taken to be as good as the one that it replaces. *FEC 100 %*: every packet",
-        "is there twice, at twice the rate. *Retransmission*: lost packets are sent again up to two times before the jitter buffer lets go. *Repeat*: the last frame's features stand in",
-        f"for up to {CONCEALED} that are missing (`fcmdec conceal=repeat`); else the frame has no detections.",
+        f"Elements all the way ([examples/loss](../../examples/loss/main.rs)): `fcmenc qp={a.qp} key-int-max={KEY_INT}` ({rate:.0f} kbit/s) `! rtpfcmpay mtu={MTU}`, a channel that loses",
+        "packets independently, `rtpfcmdepay ! fcmdec conceal=repeat`, second half of the network, `tensordetect ! boxtrack`; in frames without tracks nothing is found.",
+        f"Loss-free: MOTA {base['mota']:.3f}, IDF1 {base['idf1']:.3f}, {base['packets']} packets in {common.FRAMES} frames. Mean of {a.seeds} patterns. *PLI*: a request reaches the encoder 3 frames later, and what",
+        "answers it can be lost like anything. *FEC 100 %*: every packet is there twice, at twice the rate. *Retransmission*: lost packets are sent again up to two times before the",
+        "jitter buffer lets go. *Exact only*: `fcmdec discard-corrupted-frames=true`, so that the last exact frame stands in for up to 8 others.",
         "",
-        "| loss | means | frames there | MOTA | change | worst | MOTA, repeat | change | worst | IDF1 none / repeat |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| loss | means | frames sent on | of them inexact | parts | kbit/s | MOTA | change | worst | IDF1 | MOTA, exact only | change |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for none, repeat in zip(rows[::2], rows[1::2]):
-        cells = [f"{100 * none['loss']:g} %", none["means"], f"{100 * none['frames']:.1f} %"]
-        for row in (none, repeat):
-            cells += [f"{row['MOTA']:.3f}", f"{row['MOTA'] - base['MOTA']:+.3f}", f"{row['worst']:.3f}"]
-        lines.append("| " + " | ".join([*cells, f"{none['IDF1']:.3f} / {repeat['IDF1']:.3f}"]) + " |")
-    common.write_report("loss", "\n".join(lines) + "\n", dict(p, rate=rate, sizes=sizes, base=base, rows=rows))
+    for row in (r for r in rows if not r["exact_only"]):
+        other = next((r for r in rows if r["exact_only"] and (r["loss"], r["means"]) == (row["loss"], row["means"])), None)
+        cells = [f"{100 * row['loss']:g} %", row["means"], f"{row['frames']:.1f}", f"{row['inexact']:.1f}", f"{row['partial']:.1f}"]
+        cells += [f"{row['bytes'] * 8 * common.FPS / common.FRAMES / 1000:.0f}", f"{row['mota']:.3f}", f"{row['mota'] - base['mota']:+.3f}", f"{row['worst']:.3f}", f"{row['idf1']:.3f}"]
+        cells += [f"{other['mota']:.3f}", f"{other['mota'] - base['mota']:+.3f}"] if other else ["", ""]
+        lines.append("| " + " | ".join(cells) + " |")
+    common.write_report("loss-scene" if a.scene else "loss", "\n".join(lines) + "\n", dict(p, command=command, base=base, rows=rows))
 
 
 if __name__ == "__main__":

@@ -7,15 +7,15 @@ use crate::bitstream::{Reduction, Sequence};
 use crate::encoder::{FrameKind, thread_pool};
 use crate::error::{Error, ErrorKind, Result};
 use crate::inner::native::planes::{BACKGROUND, INTER, Levels, PlaneCoder, Relevance};
-use crate::inner::native::range_coder::Reader;
 use crate::kernels::moments::Moments;
 use crate::limits::{self, Limits};
-use crate::quantiser::{self, QP_MAX, Steps, VALUE_MAX};
+use crate::quantiser::{self, Steps, VALUE_MAX};
 use crate::reduction::Transform;
 use crate::reduction::forward;
 use crate::reduction::grid::{Grid, Refinement};
 use crate::reduction::inverse::Inverse;
 use crate::refinement::Affine;
+use crate::slices::{self, FrameRead};
 use crate::statistics::{self, FrameStatistics, MeanStd, StatisticsMode};
 use crate::tensor::{Dtype, Layout, TensorMut};
 use half::slice::HalfFloatSliceExt;
@@ -38,13 +38,16 @@ pub struct DecoderConfig {
     pub transforms: Vec<Arc<Transform>>,
     /// Worker threads, 1 to 64; 0 = one for each core. Default: 1. The result is the same for any number.
     pub threads: usize,
+    /// Whether frames are given out only if they are exactly what the encoder reconstructed. If not, an error-resilient stream goes
+    /// on after a loss, with [`DecodedFrame::damage`]. Default: false.
+    pub exact_only: bool,
     /// Bounds on what a stream may ask for.
     pub limits: Limits,
 }
 
 impl Default for DecoderConfig {
     fn default() -> Self {
-        Self { transforms: Vec::new(), threads: 1, limits: Limits::default() }
+        Self { transforms: Vec::new(), threads: 1, exact_only: false, limits: Limits::default() }
     }
 }
 
@@ -53,8 +56,10 @@ pub struct Decoder {
     config: DecoderConfig,
     pool: Option<ThreadPool>,
     stream: Option<Box<Stream>>,
-    /// Number of the frame decoded last; `None` while a random access point is awaited.
+    /// Number of the frame decoded last; `None` after an error, a reset, and at the start.
     number: Option<u32>,
+    /// Frames since the last one that was exact; 0 = the last one was.
+    inexact: u32,
     layout_changed: bool,
 }
 
@@ -62,8 +67,8 @@ pub struct Decoder {
 pub enum Decoded<'a> {
     /// A frame; write its tensors with [`DecodedFrame::write`].
     Frame(DecodedFrame<'a>),
-    /// A predicted frame whose predecessor is missing (late join, loss, or an error before). Nothing can be shown
-    /// until the next random access point. `missing` is how many frame numbers were skipped, if that is known.
+    /// A predicted frame whose predecessor is missing (late join, loss, or an error before) in a stream that cannot go on without.
+    /// Nothing can be shown until the next random access point. `missing` is how many frame numbers were skipped, if that is known.
     AwaitingRandomAccess {
         /// Frames missing before this one, modulo 64; `None` when nothing was decoded before.
         missing: Option<u32>,
@@ -78,6 +83,18 @@ pub struct DecodedFrame<'a> {
     qp: u8,
     refreshed: bool,
     layout_changed: bool,
+    damage: Option<Damage>,
+}
+
+/// In what a frame differs from what the encoder reconstructed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Damage {
+    /// Frames up to this one, since the last one that was exact; at least 1.
+    pub frames: u32,
+    /// Frames missing directly before this one, modulo 64; `None` where that is not known.
+    pub missing: Option<u32>,
+    /// Groups of components that came of this frame, strongest first, and that it has.
+    pub groups: (usize, usize),
 }
 
 /// Everything that depends on the sequence.
@@ -93,6 +110,8 @@ struct Stream {
     sum: i128,
     squares: i128,
     scale: f32,
+    /// A frame was decoded, and nothing failed since: a frame that is predicted from it makes sense.
+    sound: bool,
     signalled: PictureParameters,
     since_renewal: u32,
     /// Refined layers are `base + factor · vectors` and then `refine[n]`, each by region of a position.
@@ -113,7 +132,7 @@ impl Decoder {
     /// `InvalidConfig` for more than 64 threads.
     pub fn new(config: DecoderConfig) -> Result<Self> {
         let pool = thread_pool(config.threads)?;
-        Ok(Self { config, pool, stream: None, number: None, layout_changed: false })
+        Ok(Self { config, pool, stream: None, number: None, inexact: 0, layout_changed: false })
     }
 
     /// Adds a transform that streams may name.
@@ -136,19 +155,27 @@ impl Decoder {
     pub fn decode(&mut self, access_unit: &[u8]) -> Result<Decoded<'_>> {
         let before = self.number.take();
         let unit = AccessUnit::read_whole(access_unit, &self.config.limits)?;
+        let missing = before.map(|b| unit.number.wrapping_sub(b + 1) % FRAME_NUMBERS);
+        let random_access = unit.kind == FrameKind::RandomAccess;
         if let Some(payload) = unit.sequence {
             self.start(payload)?;
-        } else {
-            let missing = before.map(|b| unit.number.wrapping_sub(b + 1) % FRAME_NUMBERS);
-            if missing != Some(0) {
-                return Ok(Decoded::AwaitingRandomAccess { missing });
-            }
         }
-        let Some(stream) = &mut self.stream else {
-            return Ok(Decoded::AwaitingRandomAccess { missing: None });
+        let continuous = random_access || missing == Some(0);
+        let exact_only = self.config.exact_only;
+        let goes_on = |s: &Stream| s.sound && (continuous || (s.sequence.error_resilient && !exact_only));
+        let stream = match &mut self.stream {
+            Some(stream) if random_access || goes_on(stream) => stream,
+            _ => return Ok(Decoded::AwaitingRandomAccess { missing }),
         };
-        stream.decode(&unit, self.pool.as_ref())?;
+        let read = stream.decode(&unit, self.pool.as_ref())?;
+        let groups = (read.groups, stream.coder.groups());
+        let exact = groups.0 == groups.1 && (random_access || (missing == Some(0) && self.inexact == 0));
+        self.inexact = if exact { 0 } else { self.inexact.saturating_add(1) };
+        if exact_only && !exact {
+            return Ok(Decoded::AwaitingRandomAccess { missing });
+        }
         self.number = Some(unit.number);
+        let damage = Damage { frames: self.inexact, missing, groups };
         Ok(Decoded::Frame(DecodedFrame {
             stream,
             kind: unit.kind,
@@ -156,12 +183,22 @@ impl Decoder {
             qp: unit.qp,
             refreshed: unit.picture.is_some(),
             layout_changed: std::mem::take(&mut self.layout_changed),
+            damage: (!exact).then_some(damage),
         }))
     }
 
-    /// Forgets the stream and waits for a random access point (after a flush or a discontinuity).
+    /// Something is missing before the next access unit, nobody knows how much (a discontinuity). An error-resilient stream goes on,
+    /// inexactly; others wait for a random access point.
+    pub fn discontinuity(&mut self) {
+        self.number = None;
+    }
+
+    /// Forgets the stream and waits for a random access point (after a flush, or where another stream begins).
     pub fn reset(&mut self) {
         self.number = None;
+        if let Some(stream) = &mut self.stream {
+            stream.sound = false;
+        }
     }
 
     /// Fixed-point fused tensor of the last frame, equal to [`crate::Encoder::reconstruction`] bit for bit.
@@ -211,12 +248,13 @@ impl Stream {
         let narrow = sequence.layout.layers().iter().filter(|l| l.dtype == Dtype::F16);
         let widest = narrow.map(|l| l.shape.elements() as usize).max().unwrap_or(0);
         Ok(Self {
-            coder: PlaneCoder::new(components, grid.height, grid.width, sequence.regions(), limits.max_decisions),
+            coder: PlaneCoder::new(components, grid.height, grid.width, sequence.syntax(), limits.max_decisions),
             levels: Levels::new(components, positions),
             reconstruction: vec![0; components * positions],
             sum: 0,
             squares: 0,
             scale: 1.0,
+            sound: false,
             signalled: PictureParameters::default(),
             since_renewal: 0,
             base: [vec![0.0; grid.dimension], vec![0.0; if regions > 1 { grid.dimension } else { 0 }]],
@@ -232,14 +270,14 @@ impl Stream {
         })
     }
 
-    fn decode(&mut self, unit: &AccessUnit<'_>, pool: Option<&ThreadPool>) -> Result<()> {
+    fn decode(&mut self, unit: &AccessUnit<'_>, pool: Option<&ThreadPool>) -> Result<FrameRead> {
+        self.sound = false;
         let random_access = unit.kind == FrameKind::RandomAccess;
         self.read_parameters(unit, random_access)?;
-        self.levels.levels.fill(0);
-        let (offset, data) = self.background_offset(unit.data)?;
-        self.coder.code(&mut Reader::new(data), &mut self.levels, random_access, offset > 0)?;
-        let steps = if self.sequence.lossless { Steps::uniform(1) } else { Steps::new(unit.qp, offset) };
-        self.reconstruct(steps, random_access)?;
+        let read = slices::read(unit, &self.sequence, &mut self.coder, &mut self.levels)?;
+        let steps =
+            if self.sequence.lossless { Steps::uniform(1) } else { Steps::new(unit.qp, read.background_offset) };
+        self.reconstruct(steps, random_access, read.components)?;
         let unit = quantiser::unit(self.scale);
         self.inverse.add(&self.levels.levels, unit, pool);
         if random_access {
@@ -254,19 +292,8 @@ impl Stream {
         }
         self.refine_fused(unit);
         self.refine_layers();
-        Ok(())
-    }
-
-    /// How much coarser the background of a frame is coded, and the entropy-coded bytes behind that.
-    fn background_offset<'a>(&self, data: &'a [u8]) -> Result<(u8, &'a [u8])> {
-        match data.split_first() {
-            _ if !self.sequence.relevance => Ok((0, data)),
-            Some((&offset, data)) if offset <= QP_MAX => Ok((offset, data)),
-            Some((&offset, _)) => {
-                Err(Error::corrupt(format!("a background offset of {offset}, the largest is {QP_MAX}")))
-            }
-            None => Err(Error::corrupt("a frame without its background offset")),
-        }
+        self.sound = true;
+        Ok(read)
     }
 
     /// Regions with a refinement of their own: `None` where one holds for all positions.
@@ -286,18 +313,24 @@ impl Stream {
         Ok(())
     }
 
-    /// Adds the levels to the prediction, and turns them into the changes of the reconstruction.
-    fn reconstruct(&mut self, steps: Steps, random_access: bool) -> Result<()> {
+    /// Adds the levels to the prediction, and turns them into the changes of the reconstruction. Of components from `received` on
+    /// nothing came: they stay as they are where a position is predicted and in a random access frame, which in a still scene is
+    /// nearly right.
+    fn reconstruct(&mut self, steps: Steps, random_access: bool, received: usize) -> Result<()> {
         let positions = self.levels.modes.len();
         if random_access {
-            self.reconstruction.fill(0);
-            (self.sum, self.squares) = (0, 0);
+            let (renewed, kept) = self.reconstruction.split_at_mut(received * positions);
+            renewed.fill(0);
+            self.sum = kept.iter().map(|&v| i128::from(v)).sum();
+            self.squares = kept.iter().map(|&v| i128::from(i64::from(v) * i64::from(v))).sum();
             self.inverse.clear();
+            self.levels.levels[received * positions..].copy_from_slice(kept);
         }
+        let decoded = if random_access { received } else { self.reconstruction.len() / positions };
         let positions_of = self.levels.modes.iter().zip(&self.levels.relevance);
         let planes =
             self.levels.levels.chunks_exact_mut(positions).zip(self.reconstruction.chunks_exact_mut(positions));
-        for (levels, reconstruction) in planes {
+        for (levels, reconstruction) in planes.take(decoded) {
             for ((level, value), (&mode, &relevance)) in levels.iter_mut().zip(reconstruction).zip(positions_of.clone())
             {
                 if *level == 0 && (mode == INTER || *value == 0) {
@@ -482,6 +515,11 @@ impl DecodedFrame<'_> {
     /// Frame number, modulo 64.
     pub fn number(&self) -> u32 {
         self.number
+    }
+
+    /// In what it differs from what the encoder reconstructed; `None` if it is exactly that.
+    pub fn damage(&self) -> Option<Damage> {
+        self.damage
     }
 
     /// Quantiser parameter.

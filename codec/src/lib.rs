@@ -17,13 +17,16 @@ mod quantiser;
 mod rate_control;
 pub mod reduction;
 mod refinement;
+mod slices;
 pub mod statistics;
 pub mod tensor;
 
 pub use bitstream::{Sequence, StreamFormat};
-pub use decoder::{Decoded, DecodedFrame, Decoder, DecoderConfig};
+pub use decoder::{Damage, Decoded, DecodedFrame, Decoder, DecoderConfig};
 pub use encoder::{EncodedFrame, Encoder, EncoderConfig, FrameKind, FrameRequest, RateControl};
 pub use error::{Error, ErrorKind, Result};
+#[cfg(feature = "calibrate")]
+pub use inner::native::PriorTrainer;
 pub use limits::Limits;
 pub use reduction::{Transform, TransformId};
 pub use statistics::{FrameStatistics, MeanStd, StatisticsMode};

@@ -151,7 +151,6 @@ fn missing_doubled_and_swapped_units_are_errors() {
         ("two sequence parameter sets", vec![sequence.clone(), sequence.clone(), picture.clone(), coded.clone()]),
         ("two picture parameter sets", vec![sequence.clone(), picture.clone(), picture.clone(), coded.clone()]),
         ("a predicted frame behind sequence parameters", vec![sequence.clone(), picture.clone(), predicted.clone()]),
-        ("a frame that is not the last unit", vec![sequence.clone(), picture.clone(), continued(coded)]),
         ("parameters that are the last unit", vec![sequence.clone(), ended(picture), coded.clone()]),
         ("two frames", vec![sequence.clone(), picture.clone(), coded.clone(), predicted.clone()]),
         ("a frame of no bytes", vec![sequence.clone(), picture.clone(), RawUnit::new(RANDOM_ACCESS, true, 0, &[])]),
@@ -163,7 +162,10 @@ fn missing_doubled_and_swapped_units_are_errors() {
             assert_eq!(error, Some(ErrorKind::Corruption), "{name}");
         }
     }
-    // A frame and its parameters may not be cut short of the frame.
+    // A frame and its parameters may not be cut short of the frame, nor of its last slice.
+    let open = [sequence.clone(), picture.clone(), continued(coded)];
+    let error = play(&mut decoder, stream, 0, &join(true, &open), &|| "a frame that is not the last unit".into());
+    assert_eq!(error, Some(ErrorKind::InsufficientData));
     let error = play(&mut decoder, stream, 0, &join(true, &[sequence.clone(), picture.clone()]), &|| "cut".into());
     assert_eq!(error, Some(ErrorKind::InsufficientData));
     // Supplementary units may stand anywhere before the frame and change nothing.
@@ -175,7 +177,11 @@ fn missing_doubled_and_swapped_units_are_errors() {
 #[test]
 fn a_lost_doubled_or_late_predicted_frame_is_told_and_costs_its_period_only() -> Result<()> {
     for stream in streams::all() {
-        let mut decoder = stream.decoder();
+        let transforms = stream.config.transform.iter().cloned().collect();
+        let mut decoder = match stream.config.error_resilient {
+            true => Decoder::new(DecoderConfig { transforms, exact_only: true, ..DecoderConfig::default() })?,
+            false => stream.decoder(),
+        };
         let missing = |decoder: &mut Decoder, unit: &[u8]| match decoder.decode(unit)? {
             Decoded::AwaitingRandomAccess { missing } => Ok(missing),
             Decoded::Frame(f) => panic!("{}: frame {} decoded", stream.name, f.number()),
@@ -254,7 +260,7 @@ fn a_transform_of_other_cells_is_refused_by_encoder_and_decoder() {
     assert!(error.to_string().contains(&right.id().to_string()), "{error}");
     // The same in a stream: layer 0 made higher in the sequence parameter set.
     let (marked, mut units) = split(&stream.units[0]);
-    let height = 2 + 1 + 1 + 1;
+    let height = 3 + 1 + 1 + 1;
     assert_eq!(units[0].payload[height - 1..=height + 1], [2, 4, 6]);
     units[0].payload[height] = 8;
     let mut decoder = stream.decoder();

@@ -37,7 +37,7 @@ fn varint(out: &mut Vec<u8>, mut value: u32) {
 
 /// A random access unit of a few bytes that claims layers of these shapes: mode none, block DCT.
 fn claim(layers: &[(u32, u32, u32)], components: u32, data: &[u8]) -> Vec<u8> {
-    let mut sequence = vec![1, 3];
+    let mut sequence = vec![3, 3, 2];
     varint(&mut sequence, layers.len() as u32);
     for &(c, h, w) in layers {
         sequence.push(1);
@@ -51,9 +51,14 @@ fn claim(layers: &[(u32, u32, u32)], components: u32, data: &[u8]) -> Vec<u8> {
         &[
             RawUnit::new(SEQUENCE, false, 0, &sequence),
             RawUnit::new(PICTURE, false, 1, &1f32.to_le_bytes()),
-            RawUnit::new(RANDOM_ACCESS, true, 0, &[&[30], data].concat()),
+            RawUnit::new(RANDOM_ACCESS, true, 0, &[&[30, last_group(components) << 3], data].concat()),
         ],
     )
+}
+
+/// The last group of this many components (docs/bitstream.md §7.3).
+fn last_group(components: u32) -> u8 {
+    [3, 10, 25, 40, 63, 101, 161].iter().filter(|&&start| start < components).count() as u8
 }
 
 fn decoder(limits: Limits) -> Decoder {

@@ -171,6 +171,8 @@ fn sources() -> Vec<(&'static str, Stream)> {
         ("vectors-simplified", "rank-1 features only, mode simplified"),
         ("map-and-vector-none", "a vector laid out over the grid, mode none"),
         ("lossless", "the fixed-point tensor without loss"),
+        ("chained-3", "version 3, models and contexts that go on from frame to frame"),
+        ("sliced-3", "version 3, error resilience, frames of several slices"),
     ];
     let mut out: Vec<_> = streams::all()
         .into_iter()
@@ -192,6 +194,12 @@ fn sources() -> Vec<(&'static str, Stream)> {
     out.push(("cuts-and-drift", drifting(base())));
     let klt = out[1].1.config.transform.clone().expect("the calibrated stream");
     out.push(("relevance-z-score", relevant(base(), &klt)));
+    // Vectors of this name with another version exist.
+    out.push((
+        "klt-3",
+        streams::stream("version 3, a calibrated transform", out[1].1.config.clone(), out[1].1.layout.clone(), 6),
+    ));
+    out.push(("relevance-3", relevant(EncoderConfig { slice_size: 40, ..base() }, &klt)));
     out
 }
 

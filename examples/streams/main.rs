@@ -25,7 +25,8 @@ const HELP: &str = "streams [options]
 Prints a table.";
 /// A random access point every so many frames, and the length of the loop.
 const KEY_INT: u32 = 32;
-const SETTLE: Duration = Duration::from_secs(8);
+/// Until all cameras send.
+const SETTLE: Duration = Duration::from_secs(12);
 
 struct Options {
     streams: Vec<usize>,
@@ -123,10 +124,10 @@ fn one(options: &Options, coded: &features::Coded, shared: bool, streams: usize,
     let mut lines = BufReader::new(child.stdout.take().context("no output")?).lines();
     ensure!(lines.next().context("the receiver ended")?? == "ready", "the receiver is not ready");
     let period = Duration::from_secs(1) / options.fps;
+    // Random access units are large, and those of cameras that know nothing of each other do not come at the same moment.
+    let spread = period * KEY_INT / streams as u32;
     let senders = (0..streams)
-        .map(|n| {
-            Sender::start(coded, ports[n % ports.len()], 1000 + n as u32, period, period * n as u32 / streams as u32)
-        })
+        .map(|n| Sender::start(coded, ports[n % ports.len()], 1000 + n as u32, period, spread * n as u32))
         .collect::<Result<Vec<_>>>()?;
     ensure!(lines.next().context("the receiver ended")?? == "from here", "the receiver does not measure");
     let before: u64 = senders.iter().map(Sender::sent).sum();

@@ -26,7 +26,7 @@ pub fn packets(data: &[u8]) {
     }
 }
 
-/// Whatever comes out is a whole access unit that passes its checks, within the limits, of the kind that it is said to be.
+/// Whatever comes out, slices that are left of one too, is a whole access unit that passes its checks, within the limits, of the kind that it is said to be.
 fn check(unit: &Assembled) {
     let mut spans = Vec::new();
     let (kind, number) = stream::split(&unit.bytes, &limits(), &mut spans).expect("a damaged access unit came out");
@@ -46,9 +46,7 @@ fn wild(data: &[u8]) {
         let size = usize::from(source.u8()) | usize::from(source.u8() & 15) << 8;
         let payload = source.take(size);
         match control >> 5 {
-            1 => {
-                assembler.lost();
-            }
+            1 => assembler.lost().1.iter().for_each(check),
             2 => assembler.restart(),
             3 => {
                 let _ = assembler.add_parameter_set(&payload);
@@ -60,6 +58,7 @@ fn wild(data: &[u8]) {
         let received =
             Received { payload: &payload, timestamp, marker: control & 1 == 1, after_loss: control & 4 == 4 };
         let outcome = assembler.push(&received);
+        outcome.partial.iter().for_each(check);
         if let Some(unit) = outcome.unit {
             assert!(received.marker, "an access unit without its last packet");
             check(&unit);
@@ -121,7 +120,9 @@ fn real(data: &[u8]) {
         let after_loss = std::mem::take(&mut after_loss);
         let received =
             Received { payload: &packet.payload, timestamp: packet.timestamp, marker: packet.marker, after_loss };
-        out.extend(assembler.push(&received).unit);
+        let outcome = assembler.push(&received);
+        outcome.partial.iter().for_each(check);
+        out.extend(outcome.unit);
     }
     out.iter().for_each(check);
     if !damage {

@@ -104,6 +104,8 @@ impl<'a> Source<'a> {
             transform,
             components,
             background_offset: None,
+            error_resilient: flags & 0x20 == 0,
+            slice_size: if flags & 0x40 == 0 { 30 } else { 0 },
             threads: 1,
             format: if flags & 4 == 0 { StreamFormat::ByteStream } else { StreamFormat::Packetized },
             framerate: (self.below(200), 1 + self.below(200)),

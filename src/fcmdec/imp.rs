@@ -11,7 +11,9 @@ use crate::force_key_unit::{self, Pacer, Request};
 use crate::tensor_io::{self, pool::TensorPool};
 use crate::{error, statistics_meta, transform_files};
 use fcm_codec::bitstream::{FRAME_NUMBERS, stream::Inspector};
-use fcm_codec::{Decoded, Decoder, DecoderConfig, Error, ErrorKind, FrameKind, FrameStatistics, Layout, Limits};
+use fcm_codec::{
+    Damage, Decoded, Decoder, DecoderConfig, Error, ErrorKind, FrameKind, FrameStatistics, Layout, Limits,
+};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -79,6 +81,8 @@ struct Stream {
     repeated: u32,
     errors_in_a_row: u32,
     last_number: Option<u32>,
+    /// Time of the access unit decoded last.
+    last_pts: Option<gst::ClockTime>,
     requests: Pacer,
     request_count: u32,
     last_warning: Option<Instant>,
@@ -107,11 +111,13 @@ impl From<Error> for Failure {
     }
 }
 
-/// Why an access unit gave no frame although the stream can go on.
+/// Why an access unit gave no exact frame although the stream can go on.
 enum Loss {
     Damaged(Error),
     /// Predicted from a frame that is not there; how many frame numbers were skipped, if known.
     Unpredictable(Option<u32>),
+    /// It gave one, which is not exactly what was coded.
+    Inexact(Damage),
 }
 
 /// The element.
@@ -132,6 +138,7 @@ impl Stream {
         let config = DecoderConfig {
             transforms: transforms.clone(),
             threads: settings.threads as usize,
+            exact_only: settings.discard_corrupted_frames,
             limits: limits.clone(),
         };
         Ok(Self {
@@ -150,6 +157,7 @@ impl Stream {
             repeated: 0,
             errors_in_a_row: 0,
             last_number: None,
+            last_pts: None,
             requests: Pacer::default(),
             request_count: 0,
             last_warning: None,
@@ -167,12 +175,31 @@ impl Stream {
         })
     }
 
+    /// Upstream says that something is missing before a buffer of time `pts`.
+    fn discontinuity(&mut self, pts: Option<gst::ClockTime>) {
+        self.discont = true;
+        // Frame numbers, which start anew after 64, tell better what is missing, if that can be so much at most.
+        let framerate = self.decoder.sequence().filter(|s| s.error_resilient).map(|s| s.framerate);
+        let span = framerate.map(|(n, d)| match n {
+            0 => gst::ClockTime::SECOND,
+            _ => gst::ClockTime::from_nseconds(
+                (FRAME_NUMBERS as u64 - 4).saturating_mul(1_000_000_000).saturating_mul(d.into()) / u64::from(n),
+            ),
+        });
+        let passed = pts.zip(self.last_pts).map(|(now, then)| now.saturating_sub(then));
+        if span.zip(passed).is_none_or(|(span, passed)| passed > span) {
+            self.decoder.discontinuity();
+            self.last_number = None;
+        }
+    }
+
     /// Forgets the coded stream; what is known of downstream stays.
     fn restart(&mut self) {
         self.decoder.reset();
         self.discont = true;
         self.losing = false;
         self.last_number = None;
+        self.last_pts = None;
         self.last_raw = None;
         self.requests = Pacer::default();
     }
@@ -252,8 +279,10 @@ impl FcmDec {
     ) -> Result<Vec<Output>, Failure> {
         let mut out = Vec::new();
         let fresh = !std::mem::replace(&mut stream.losing, true);
-        stream.discont = true;
-        stream.last_number = None;
+        if !matches!(loss, Loss::Inexact(_)) {
+            stream.discont = true;
+            stream.last_number = None;
+        }
         let problem = {
             let stats = &mut self.state.lock().unwrap().stats;
             match &loss {
@@ -272,6 +301,18 @@ impl FcmDec {
                         None => (fresh && stream.had_output).then(|| "the stream is not continuous".to_owned()),
                     }
                 }
+                Loss::Inexact(damage) => {
+                    stats.inexact += 1;
+                    stats.missing += u64::from(damage.missing.unwrap_or(0));
+                    let (came, all) = damage.groups;
+                    match damage.missing {
+                        _ if came < all => {
+                            Some(format!("slices are missing: {came} of {all} groups of components came"))
+                        }
+                        Some(n) if n > 0 => Some(format!("{n} access units are missing")),
+                        _ => fresh.then(|| "the stream is not continuous".to_owned()),
+                    }
+                }
             }
         };
         if let Some(problem) = problem {
@@ -283,14 +324,20 @@ impl FcmDec {
                     n => format!(" ({n} such events since the last warning)"),
                 };
                 stream.last_warning = Some(Instant::now());
+                let effect = if matches!(loss, Loss::Inexact(_)) { "inexact" } else { "lost" };
                 out.push(Output::Warning(format!(
-                    "{problem}; frames are lost up to the next random access point{times}"
+                    "{problem}; frames are {effect} up to the next random access point{times}"
                 )));
             }
         }
         if settings.automatic_request_sync_points {
             let interval = Duration::from(settings.min_force_key_unit_interval);
-            let new_loss = discont || matches!(loss, Loss::Damaged(_));
+            let new_loss = discont
+                || match loss {
+                    Loss::Damaged(_) => true,
+                    Loss::Unpredictable(_) => false,
+                    Loss::Inexact(damage) => damage.missing != Some(0) || damage.groups.0 < damage.groups.1,
+                };
             if stream.requests.lost(Instant::now(), new_loss, interval) {
                 let request = Request { running_time: None, all_headers: true, count: stream.request_count };
                 stream.request_count = stream.request_count.wrapping_add(1);
@@ -334,11 +381,38 @@ impl FcmDec {
             return out;
         }
         unshared.unset_flags(gst::BufferFlags::DISCONT | gst::BufferFlags::DELTA_UNIT | gst::BufferFlags::HEADER);
-        unshared.set_flags(gst::BufferFlags::CORRUPTED);
-        statistics_meta::attach(unshared, layout, statistics, false);
+        mark_repeated(unshared, layout, statistics, stream.repeated);
         self.state.lock().unwrap().stats.concealed += 1;
         out.push(Output::Buffer(raw));
         out
+    }
+
+    /// Adds what stands in for `missing` frames between the last frame and one of time `pts`.
+    fn fill(
+        &self,
+        stream: &Stream,
+        settings: &Settings,
+        missing: u32,
+        pts: Option<gst::ClockTime>,
+        out: &mut Vec<Output>,
+    ) {
+        let Some(((last, statistics), layout)) = stream.last_raw.as_ref().zip(stream.layout.as_ref()) else { return };
+        let Some((from, to)) = last.pts().zip(pts).filter(|(from, to)| from < to) else { return };
+        let most = if settings.conceal_frames == 0 { u32::MAX } else { settings.conceal_frames };
+        let step = (to - from) / u64::from(missing + 1);
+        for n in 1..=missing.min(most) {
+            let mut raw = gst::Buffer::new();
+            let unshared = raw.make_mut();
+            if let Err(error) = last.copy_into(unshared, gst::BufferCopyFlags::MEMORY, ..) {
+                gst::warning!(CAT, imp = self, "the last frame cannot be repeated: {error}");
+                return;
+            }
+            unshared.set_pts(from + step * u64::from(n));
+            unshared.set_duration(last.duration());
+            mark_repeated(unshared, layout, statistics, n);
+            self.state.lock().unwrap().stats.concealed += 1;
+            out.push(Output::Buffer(raw));
+        }
     }
 
     fn decode(&self, stream: &mut Stream, buffer: &gst::Buffer) -> Result<Vec<Output>, Failure> {
@@ -350,9 +424,7 @@ impl FcmDec {
         stream.had_input = true;
         let discont = buffer.flags().contains(gst::BufferFlags::DISCONT);
         if discont {
-            stream.decoder.reset();
-            stream.last_number = None;
-            stream.discont = true;
+            stream.discontinuity(buffer.pts());
         }
         let map = buffer.map_readable().map_err(|e| {
             Error::new(ErrorKind::InvalidInput, format!("the buffer cannot be mapped for reading: {e}"))
@@ -377,9 +449,18 @@ impl FcmDec {
             stream.layout = Some(frame.layout().clone());
         }
         let Some(layout) = &stream.layout else { return Err(Failure::Flow(gst::FlowError::Error)) };
-        stream.losing = false;
-        stream.requests.recovered();
+        // Of a random access frame, what is missing before it is counted below.
+        let damage = frame.damage().map(|damage| match kind {
+            FrameKind::RandomAccess => Damage { missing: Some(0), ..damage },
+            FrameKind::Predicted => damage,
+        });
+        if damage.is_none() {
+            stream.losing = false;
+            stream.requests.recovered();
+        }
         stream.errors_in_a_row = 0;
+        stream.last_pts = buffer.pts();
+        let mut gap = damage.and_then(|damage| damage.missing).unwrap_or(0);
         // Units lost just before a random access point do no harm to the ones after, but are missing all the same. A number
         // of 0 may also be a new start of the encoder.
         let expected = stream.last_number.replace(number).map(|last| (last + 1) % FRAME_NUMBERS);
@@ -388,6 +469,7 @@ impl FcmDec {
             gst::warning!(CAT, imp = self, "{missing} access units are missing before a random access point");
             self.state.lock().unwrap().stats.missing += u64::from(missing);
             stream.discont = true;
+            gap = missing;
         }
 
         let segment = stream.segment.as_ref();
@@ -417,6 +499,9 @@ impl FcmDec {
                 .build();
             gst::debug!(CAT, imp = self, "frame {number} is {jitter} ns late, not sent");
             out.push(Output::Message(message));
+            if let Some(damage) = damage {
+                out.extend(self.lose(stream, &settings, Loss::Inexact(damage), discont)?);
+            }
             return Ok(out);
         }
 
@@ -458,8 +543,16 @@ impl FcmDec {
             unshared.set_flags(gst::BufferFlags::DISCONT);
         }
         statistics_meta::attach(unshared, layout, frame.statistics(), refreshed);
+        statistics_meta::note_damage(unshared, damage.map_or(0, |damage| damage.frames));
+        if damage.is_some() {
+            unshared.set_flags(gst::BufferFlags::CORRUPTED);
+        }
+        let repeatable = (settings.conceal == Conceal::Repeat).then(|| frame.statistics().clone());
+        if gap > 0 && !frame.layout_changed() {
+            self.fill(stream, &settings, gap, pts, &mut out);
+        }
         stream.repeated = 0;
-        stream.last_raw = (settings.conceal == Conceal::Repeat).then(|| (raw.clone(), frame.statistics().clone()));
+        stream.last_raw = repeatable.map(|statistics| (raw.clone(), statistics));
         stream.had_output = true;
         {
             let stats = &mut self.state.lock().unwrap().stats;
@@ -472,6 +565,9 @@ impl FcmDec {
         }
         gst::log!(CAT, imp = self, "frame {number} is {kind:?}, {} bytes, qp {qp}", map.len());
         out.push(Output::Buffer(raw));
+        if let Some(damage) = damage {
+            out.extend(self.lose(stream, &settings, Loss::Inexact(damage), discont)?);
+        }
         Ok(out)
     }
 
@@ -540,6 +636,13 @@ impl FcmDec {
             _ => common,
         }
     }
+}
+
+/// Marks a buffer with the tensors of the frame before, which stands in for the `count`-th missing one since then.
+fn mark_repeated(buffer: &mut gst::BufferRef, layout: &Layout, statistics: &FrameStatistics, count: u32) {
+    buffer.set_flags(gst::BufferFlags::CORRUPTED);
+    statistics_meta::attach(buffer, layout, statistics, false);
+    statistics_meta::note_damage(buffer, count);
 }
 
 impl CodingElement for FcmDec {

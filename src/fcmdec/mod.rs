@@ -9,9 +9,10 @@
  * Downstream chooses static or flexible tensors, and the spelling of the dimensions (`3:224:224` or `3:224:224:1`); without
  * a wish the original caps are restored.
  *
- * A damaged or missing access unit costs the frames up to the next random access point. The element counts them, posts a
- * warning, asks upstream for a random access point, and goes on. With #GstFcmDec:conceal, access units that come meanwhile
- * give the last frame again, flagged CORRUPTED; else they give nothing.
+ * After a damaged or missing access unit an error-resilient stream, the default of `fcmenc`, goes on: frames are inexact, and flagged
+ * CORRUPTED, up to the next random access point. With #GstFcmDec:discard-corrupted-frames, and in other streams, there are none until
+ * then. The element counts them, posts a warning, and asks upstream for a random access point. With #GstFcmDec:conceal the last frame
+ * stands in for those that are missing.
  *
  * ## Example pipelines
  * |[
@@ -42,10 +43,10 @@ glib::wrapper! {
 pub enum Conceal {
     /// Nothing is sent.
     #[default]
-    #[enum_value(name = "Send nothing until frames can be decoded again", nick = "none")]
+    #[enum_value(name = "Send nothing for frames that are missing or cannot be decoded", nick = "none")]
     None = 0,
     /// The last frame, flagged.
-    #[enum_value(name = "Send the last frame again, with the flag CORRUPTED", nick = "repeat")]
+    #[enum_value(name = "Send the last frame again for each, with the flag CORRUPTED", nick = "repeat")]
     Repeat = 1,
 }
 

@@ -17,6 +17,7 @@ pub(super) struct Settings {
     pub qos: bool,
     pub conceal: Conceal,
     pub conceal_frames: u32,
+    pub discard_corrupted_frames: bool,
 }
 
 impl Default for Settings {
@@ -30,6 +31,7 @@ impl Default for Settings {
             qos: true,
             conceal: Conceal::default(),
             conceal_frames: 8,
+            discard_corrupted_frames: false,
         }
     }
 }
@@ -50,6 +52,7 @@ impl Settings {
             "qos" => self.qos = value.get().expect(TYPE),
             "conceal" => self.conceal = value.get().expect(TYPE),
             "conceal-frames" => self.conceal_frames = value.get().expect(TYPE),
+            "discard-corrupted-frames" => self.discard_corrupted_frames = value.get().expect(TYPE),
             name => unreachable!("property {name} is not writable"),
         }
     }
@@ -65,6 +68,7 @@ impl Settings {
             "qos" => self.qos.to_value(),
             "conceal" => self.conceal.to_value(),
             "conceal-frames" => self.conceal_frames.to_value(),
+            "discard-corrupted-frames" => self.discard_corrupted_frames.to_value(),
             name => unreachable!("there is no property {name}"),
         }
     }
@@ -114,7 +118,7 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .build(),
             glib::ParamSpecEnum::builder_with_default("conceal", default.conceal)
                 .nick("Conceal")
-                .blurb("What is sent for access units that cannot be decoded because of loss")
+                .blurb("What is sent for frames that are missing or cannot be decoded because of loss")
                 .mutable_playing()
                 .build(),
             glib::ParamSpecUInt::builder("conceal-frames")
@@ -123,9 +127,15 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .default_value(default.conceal_frames)
                 .mutable_playing()
                 .build(),
+            glib::ParamSpecBoolean::builder("discard-corrupted-frames")
+                .nick("Discard Corrupted Frames")
+                .blurb("Send only frames that are exactly what was coded; else an error-resilient stream goes on after a loss with frames flagged CORRUPTED")
+                .default_value(default.discard_corrupted_frames)
+                .mutable_ready()
+                .build(),
             glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
                 .nick("Stats")
-                .blurb("Counts since the element was started: frames, dropped, corrupt, missing, awaiting, concealed, bytes, decode-time in nanoseconds")
+                .blurb("Counts since the element was started: frames, inexact, dropped, corrupt, missing, awaiting, concealed, bytes, decode-time in nanoseconds")
                 .read_only()
                 .build(),
         ]

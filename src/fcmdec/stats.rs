@@ -6,6 +6,8 @@ use std::time::Duration;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stats {
     pub frames: u64,
+    /// Frames sent that are not exactly what was coded.
+    pub inexact: u64,
     pub random_access_frames: u64,
     pub refreshes: u64,
     pub dropped: u64,
@@ -25,6 +27,7 @@ impl Stats {
     pub fn structure(&self) -> gst::Structure {
         gst::Structure::builder("application/x-fcmdec-stats")
             .field("frames", self.frames)
+            .field("inexact", self.inexact)
             .field("random-access-frames", self.random_access_frames)
             .field("refreshes", self.refreshes)
             .field("dropped", self.dropped)

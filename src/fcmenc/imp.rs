@@ -169,6 +169,8 @@ impl Stream {
             transform: self.transform.clone(),
             components: (self.settings.components > 0).then_some(self.settings.components),
             background_offset: u8::try_from(self.settings.background_offset).ok(),
+            error_resilient: self.settings.error_resilient,
+            slice_size: self.settings.slice_size,
             threads: self.settings.threads as usize,
             format,
             framerate,

@@ -1,4 +1,5 @@
-//! From payloads of RTP packets back to access units, of which only whole and checked ones come out (docs/rtp.md §6).
+//! From payloads of RTP packets back to access units, of which only whole and checked ones come out, or their strongest slices
+//! (docs/rtp.md §6).
 
 use super::packet::{Cut, Header, corrupt};
 use super::parameter_sets::ParameterSets;
@@ -37,6 +38,8 @@ pub struct Assembled {
 /// What a packet led to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
+    /// What is usable of an access unit that is given up because of it.
+    pub partial: Option<Assembled>,
     /// An access unit that it completed.
     pub unit: Option<Assembled>,
     /// Why an access unit was given up because of it, or the packet itself.
@@ -95,11 +98,21 @@ impl Assembler {
         self.parameter_sets.latest()
     }
 
-    /// Packets are known to be missing here. Returns whether that cost an access unit that had begun.
-    pub fn lost(&mut self) -> bool {
-        let begun = self.state != State::Between;
-        self.state = State::Between;
-        begun
+    /// Packets are known to be missing here. Returns whether that damaged an access unit that had begun, and what of it is usable.
+    pub fn lost(&mut self) -> (bool, Option<Assembled>) {
+        match std::mem::replace(&mut self.state, State::Between) {
+            State::Between => (false, None),
+            State::Inside { random_access, .. } => (true, self.salvage(random_access)),
+        }
+    }
+
+    /// The slices of the frame that came before the first damage, as an access unit; `None` without any.
+    fn salvage(&mut self, random_access: bool) -> Option<Assembled> {
+        if self.bytes.starts_with(&stream::MARKER) {
+            return None;
+        }
+        let (kind, number) = stream::salvage(&mut self.bytes, &self.limits, &mut self.units).ok()?;
+        self.deliver(kind, number, random_access).ok()
     }
 
     /// Packets of a random access unit are coming, and so far all of them came.
@@ -117,12 +130,14 @@ impl Assembler {
     pub fn push(&mut self, packet: &Received<'_>) -> Outcome {
         // Padding and probes.
         if packet.payload.is_empty() {
-            let damage = packet.after_loss && self.lost();
-            return Outcome { damage: damage.then(missing_packets), ..Outcome::default() };
+            let (damage, partial) = if packet.after_loss { self.lost() } else { (false, None) };
+            return Outcome { damage: damage.then(missing_packets), partial, ..Outcome::default() };
         }
         let mut outcome = Outcome::default();
-        if packet.after_loss && self.lost() {
-            outcome.damage = Some(missing_packets());
+        if packet.after_loss {
+            let (damage, partial) = self.lost();
+            outcome.damage = damage.then(missing_packets);
+            outcome.partial = partial;
         }
         let (header, body) = match Header::parse(packet.payload) {
             Ok(parsed) => parsed,
@@ -135,7 +150,7 @@ impl Assembler {
         outcome.starts = header.starts;
         // Without a loss that explains it, this may be anything; taken for a start, the middle of an access unit could pass for one without
         // statistics.
-        if header.starts && self.lost() {
+        if header.starts && std::mem::replace(&mut self.state, State::Between) != State::Between {
             outcome.damage = Some(corrupt("a start inside an access unit".into()));
             return outcome;
         }
@@ -154,7 +169,10 @@ impl Assembler {
         if packet.marker {
             match self.finish() {
                 Ok(unit) => outcome.unit = Some(unit),
-                Err(error) => outcome.damage = Some(error),
+                Err(error) => {
+                    outcome.damage = Some(error);
+                    outcome.partial = outcome.partial.or_else(|| self.salvage(header.random_access));
+                }
             }
         }
         outcome
@@ -211,6 +229,11 @@ impl Assembler {
             return Err(corrupt("an access unit with a resync marker".into()));
         }
         let (kind, number) = stream::split(&self.bytes, &self.limits, &mut self.units)?;
+        self.deliver(kind, number, random_access)
+    }
+
+    /// Hands out the access unit in `bytes`, whose units are known.
+    fn deliver(&mut self, kind: FrameKind, number: u32, random_access: bool) -> Result<Assembled> {
         if random_access != (kind == FrameKind::RandomAccess) {
             return Err(corrupt(format!("a frame that is {kind:?}, its packets say otherwise")));
         }
@@ -240,11 +263,17 @@ mod tests {
     use super::super::parameter_sets::check_of;
     use super::*;
     use fcm_codec::{
-        Dtype, Encoder, EncoderConfig, FrameRequest, Layer, Layout, RateControl, Shape, StreamFormat, TensorRef,
+        Decoded, Decoder, Dtype, Encoder, EncoderConfig, FrameRequest, Layer, Layout, RateControl, Shape, StreamFormat,
+        TensorRef,
     };
 
     /// Access units of features that change, statistics with every frame, random access every fourth.
     fn units(frames: usize, channels: u32) -> Vec<Vec<u8>> {
+        sliced_units(frames, channels, 0)
+    }
+
+    /// The same in slices of about `slice_size` bytes.
+    fn sliced_units(frames: usize, channels: u32, slice_size: u32) -> Vec<Vec<u8>> {
         let shape = Shape::chw(channels, 6, 8);
         let layout = Layout::new(vec![Layer::new("a", shape, Dtype::F32)], &Limits::default()).unwrap();
         let config = EncoderConfig {
@@ -252,6 +281,7 @@ mod tests {
             key_int_max: 4,
             stats_period: 1,
             rate_control: RateControl::ConstantQp(12),
+            slice_size,
             ..EncoderConfig::default()
         };
         let mut encoder = Encoder::new(config, layout).unwrap();
@@ -296,6 +326,7 @@ mod tests {
             let after_loss = std::mem::take(&mut after_loss);
             let outcome = assembler.push(&Received { payload, timestamp: *timestamp, marker: *marker, after_loss });
             damaged += usize::from(outcome.damage.is_some());
+            out.extend(outcome.partial);
             out.extend(outcome.unit);
         }
         (out, damaged)
@@ -326,6 +357,32 @@ mod tests {
                 assert!(out.iter().map(|unit| &unit.bytes).eq(left), "packet {lost} of {}", sent.len());
             }
         }
+    }
+
+    #[test]
+    fn a_lost_slice_costs_itself_and_the_weaker_ones_of_its_frame() {
+        let units = sliced_units(6, 40, 300);
+        let sent = send(&units, 340, false);
+        let mut salvaged = 0;
+        // Without the first packet no decoder knows the stream.
+        for lost in 1..sent.len() {
+            let frame = sent[lost].2 / 3600;
+            let (out, damaged) = receive(&sent, |n| n != lost);
+            let mut decoder = Decoder::new(fcm_codec::DecoderConfig::default()).unwrap();
+            let mut inexact = Vec::new();
+            for unit in &out {
+                let Ok(Decoded::Frame(frame)) = decoder.decode(&unit.bytes) else { panic!("packet {lost}") };
+                inexact.push(frame.damage());
+            }
+            // The first packet of an access unit has its start, all others leave what was before them.
+            let first = sent[lost - 1].2 != sent[lost].2;
+            assert_eq!(out.len(), units.len() - usize::from(first || frame == 5 && sent[lost].1), "packet {lost}");
+            assert_eq!(damaged > 0, !(first || frame == 5 && sent[lost].1), "packet {lost}");
+            let partial = inexact.iter().flatten().find(|damage| damage.groups.0 < damage.groups.1);
+            assert_eq!(partial.is_some(), damaged > 0, "packet {lost}");
+            salvaged += usize::from(partial.is_some());
+        }
+        assert!(salvaged > 6, "{salvaged} access units of several slices");
     }
 
     #[test]

@@ -121,8 +121,12 @@ pub struct Packet {
 /// Least bytes of payload that a packet must be able to carry.
 pub const LEAST_PAYLOAD: usize = 1 + CHECK + 1;
 
+/// Largest priority of a packet: the first to be dropped.
+const PRIORITY_MAX: u8 = 3;
+
 /// Cuts an access unit of these units into packets whose payloads have at most `capacity` bytes: small units share a packet, one that
-/// is too large for a packet is cut into fragments of equal size. `omit` leaves the sequence parameter set with this check out.
+/// is too large for a packet is cut into fragments of equal size. Every slice but the first begins a packet, and has a priority of its
+/// own. `omit` leaves the sequence parameter set with this check out.
 /// `packets` is cleared first; the last one gets the marker bit.
 ///
 /// # Errors
@@ -139,17 +143,22 @@ pub fn cut(
         let message = format!("{capacity} bytes of payload a packet, at least {LEAST_PAYLOAD} are needed");
         return Err(Error::new(ErrorKind::InvalidConfig, message));
     }
-    let header = |packets: &[Packet], cut| Header {
+    let header = |packets: &[Packet], priority, cut| Header {
         starts: packets.is_empty(),
         random_access: kind == FrameKind::RandomAccess,
         omitted: omit.filter(|_| packets.is_empty()),
-        priority: 0,
+        priority,
         cut,
     };
     let sent = units.iter().filter(|unit| omit.is_none() || unit.unit_type != UnitType::Sequence);
-    for UnitSpan { range, .. } in sent {
+    let mut slices = 0u8;
+    for UnitSpan { range, unit_type } in sent {
+        let slice = matches!(unit_type, UnitType::RandomAccessFrame | UnitType::PredictedFrame);
+        let priority = if slice { slices.min(PRIORITY_MAX) } else { 0 };
+        slices = slices.saturating_add(u8::from(slice));
         if let Some(Packet { header: Header { cut: Cut::Whole, .. }, body }) = packets.last_mut()
             && body.end == range.start
+            && priority == 0
         {
             let header = if packets.len() == 1 { 1 + omit.map_or(0, |check| check.len()) } else { 1 };
             let body = &mut packets.last_mut().expect("just seen").body;
@@ -158,7 +167,7 @@ pub fn cut(
                 continue;
             }
         }
-        let whole = header(packets, Cut::Whole);
+        let whole = header(packets, priority, Cut::Whole);
         if whole.size() + range.len() <= capacity {
             packets.push(Packet { header: whole, body: range.clone() });
             continue;
@@ -174,7 +183,7 @@ pub fn cut(
                 (false, false) => Cut::Middle,
                 (false, true) => Cut::Last,
             };
-            packets.push(Packet { header: header(packets, cut), body: at..end });
+            packets.push(Packet { header: header(packets, priority, cut), body: at..end });
             at = end;
         }
     }
@@ -228,6 +237,30 @@ mod tests {
         assert_eq!(bodies, wanted);
         assert_eq!(made.iter().map(|p| p.header.starts).collect::<Vec<_>>(), [true, false, false, false]);
         assert!(made.iter().all(|p| p.header.random_access));
+    }
+
+    #[test]
+    fn every_slice_begins_a_packet_and_weaker_ones_may_be_dropped_first() {
+        use UnitType::{Picture, PredictedFrame};
+        let slices = [
+            (Picture, 40),
+            (PredictedFrame, 900),
+            (PredictedFrame, 1500),
+            (PredictedFrame, 60),
+            (PredictedFrame, 60),
+            (PredictedFrame, 60),
+        ];
+        let made = packets(&slices, FrameKind::Predicted, 1188, None);
+        let found: Vec<_> = made.iter().map(|p| (p.header.priority, p.header.cut, p.body.clone())).collect();
+        let wanted = [
+            (0, Cut::Whole, 0..940),
+            (1, Cut::First, 940..1690),
+            (1, Cut::Last, 1690..2440),
+            (2, Cut::Whole, 2440..2500),
+            (3, Cut::Whole, 2500..2560),
+            (3, Cut::Whole, 2560..2620),
+        ];
+        assert_eq!(found, wanted);
     }
 
     #[test]
@@ -304,9 +337,10 @@ mod tests {
         let bytes = |hex: &str| -> Vec<u8> {
             hex.split_whitespace().map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
         };
-        let set = "20 12 01 00 01 01 01 02 02 06 6c 61 79 65 72 30 01 19 01 00 77 ba d3";
-        let first = "40 10 00 00 20 40 bd 1b 8f 3f 00 00 20 40 bd 1b 8f 3f 12 d9 51 70 06 0c 01 79 45 93 67 4b e3 cf";
-        let second = "40 10 00 00 28 40 5a 81 a5 3f 00 00 28 40 5a 81 a5 3f 8f ee 97 91 03 0c 40 65 9f 1d e2";
+        let set = "20 13 03 00 02 01 01 01 02 02 06 6c 61 79 65 72 30 01 19 01 00 43 cc 7b";
+        let first =
+            "40 10 00 00 20 40 bd 1b 8f 3f 00 00 20 40 bd 1b 8f 3f 12 d9 51 70 07 0c 00 68 34 15 98 cf 05 c0 42";
+        let second = "40 10 00 00 28 40 5a 81 a5 3f 00 00 28 40 5a 81 a5 3f 8f ee 97 91 04 0c 00 bc 80 43 82 68";
         let payloads = |unit: &[u8], capacity: usize| -> Vec<Vec<u8>> {
             let (mut units, mut packets) = (Vec::new(), Vec::new());
             let (kind, _) = stream::split(unit, &Limits::default(), &mut units).unwrap();

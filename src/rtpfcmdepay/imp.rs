@@ -34,6 +34,8 @@ struct Stream {
     request_count: u32,
     /// When the access unit that is being put together was captured, if its packets say so.
     captured: Vec<(gst::Caps, gst::ClockTime, Option<gst::ClockTime>)>,
+    /// Time of its first packet.
+    pts: Option<gst::ClockTime>,
 }
 
 impl Stream {
@@ -47,8 +49,22 @@ impl Stream {
             requests: Pacer::default(),
             request_count: 0,
             captured: Vec::new(),
+            pts: None,
         }
     }
+}
+
+/// What a packet led to.
+#[derive(Default)]
+struct Taken {
+    /// An event to send upstream.
+    request: Option<gst::Event>,
+    /// What is usable of the access unit before, of which packets are missing.
+    partial: Option<gst::Buffer>,
+    /// The access unit that is complete.
+    buffer: Option<gst::Buffer>,
+    /// An error to post.
+    error: Option<String>,
 }
 
 /// The element.
@@ -155,19 +171,14 @@ impl RtpFcmDepay {
         Ok(Some(buffer))
     }
 
-    /// Takes one packet. Returns an event to send upstream, the access unit that is complete, and an error to post.
-    fn take(
-        &self,
-        stream: &mut Stream,
-        settings: &Settings,
-        rtp: &RTPBuffer<'_, Readable>,
-        payload: &[u8],
-    ) -> (Option<gst::Event>, Option<gst::Buffer>, Option<String>) {
+    /// Takes one packet.
+    fn take(&self, stream: &mut Stream, settings: &Settings, rtp: &RTPBuffer<'_, Readable>, payload: &[u8]) -> Taken {
         let after_loss = rtp.buffer().flags().contains(gst::BufferFlags::DISCONT);
         let received = Received { payload, timestamp: rtp.timestamp(), marker: rtp.is_marker(), after_loss };
         // The base class flags the very first packet of some senders too: that is no loss.
         let loss = after_loss && self.counters.lock().unwrap().packets > 0;
         let outcome = stream.assembler.push(&received);
+        let partial = outcome.partial.map(|unit| self.finish_partial(stream, settings, unit)).transpose();
         {
             let mut counters = self.counters.lock().unwrap();
             counters.packets += 1;
@@ -177,6 +188,7 @@ impl RtpFcmDepay {
         }
         if outcome.starts {
             stream.captured.clear();
+            stream.pts = rtp.buffer().pts();
         }
         Self::note_capture_time(stream, rtp.buffer());
         if let Some(why) = &outcome.damage {
@@ -185,15 +197,63 @@ impl RtpFcmDepay {
         let new_loss = loss || outcome.damage.is_some();
         stream.waiting |= new_loss;
         let useless = new_loss || outcome.stray || outcome.unit.is_some();
-        let (buffer, error) = match outcome.unit.map(|unit| self.finish(stream, settings, unit)) {
-            Some(Ok(buffer)) => (buffer, None),
-            Some(Err(error)) => (None, Some(error)),
-            None => (None, None),
-        };
+        let whole = outcome.unit.map(|unit| self.finish(stream, settings, unit)).transpose();
+        let mut taken = Taken::default();
+        for (result, buffer) in [(partial, &mut taken.partial), (whole, &mut taken.buffer)] {
+            match result {
+                Ok(made) => *buffer = made.flatten(),
+                Err(error) => taken.error = Some(error),
+            }
+        }
+        // The base class gives a time to the first buffer only that a packet leads to.
+        if let (Some(_), Some(buffer)) = (&taken.partial, &mut taken.buffer)
+            && let Some(unshared) = buffer.get_mut()
+        {
+            unshared.set_pts(rtp.buffer().pts());
+        }
         // What would be asked for may be coming already.
         let ask = stream.waiting && useless && !stream.assembler.random_access_under_way();
-        let event = ask.then(|| self.miss(stream, settings, new_loss)).flatten();
-        (event, buffer, error)
+        taken.request = ask.then(|| self.miss(stream, settings, new_loss)).flatten();
+        taken
+    }
+
+    /// Sends all but the buffer that the base class is to send, which is returned. No lock is held.
+    fn send(&self, taken: Taken) -> Option<gst::Buffer> {
+        let obj = self.obj();
+        if let Some(event) = taken.request {
+            obj.sink_pad().push_event(event);
+        }
+        if let Some(error) = taken.error {
+            gst::element_imp_error!(self, gst::CoreError::Negotiation, ("cannot agree on coded caps: {error}"));
+        }
+        if let Some(buffer) = taken.partial {
+            // Why it was refused shows in the result of the buffer after it.
+            let _ = obj.push(buffer);
+        }
+        taken.buffer
+    }
+
+    /// The buffer for what is usable of an access unit whose last packet is missing.
+    fn finish_partial(
+        &self,
+        stream: &mut Stream,
+        settings: &Settings,
+        unit: Assembled,
+    ) -> Result<Option<gst::Buffer>, String> {
+        if settings.wait_for_keyframe {
+            self.counters.lock().unwrap().dropped_units += 1;
+            return Ok(None);
+        }
+        let pts = stream.pts;
+        let mut buffer = self.finish(stream, settings, unit)?;
+        // Part of a random access unit does not end the wait for a whole one.
+        stream.waiting = true;
+        self.counters.lock().unwrap().partial_units += u64::from(buffer.is_some());
+        if let Some(unshared) = buffer.as_mut().and_then(|buffer| buffer.get_mut()) {
+            // The base class would give it the time of the packet that comes now.
+            unshared.set_pts(pts);
+        }
+        Ok(buffer)
     }
 }
 
@@ -303,15 +363,20 @@ impl RTPBaseDepayloadImpl for RtpFcmDepay {
         let settings = self.settings.lock().unwrap().clone();
         let flag = |name: &str| event.structure().and_then(|s| s.get::<bool>(name).ok()).unwrap_or(false);
         if !flag("might-have-been-fec") {
-            let request = self.with_stream(|stream| {
-                if stream.assembler.lost() {
-                    self.counters.lock().unwrap().damaged_units += 1;
-                }
+            let taken = self.with_stream(|stream| {
+                let (damaged, unit) = stream.assembler.lost();
+                self.counters.lock().unwrap().damaged_units += u64::from(damaged);
+                let partial = unit.map(|unit| self.finish_partial(stream, &settings, unit)).transpose();
                 stream.waiting = true;
-                self.miss(stream, &settings, true)
+                let request = self.miss(stream, &settings, true);
+                let (partial, error) = match partial {
+                    Ok(buffer) => (buffer.flatten(), None),
+                    Err(error) => (None, Some(error)),
+                };
+                Taken { request, partial, error, buffer: None }
             });
-            if let Some(event) = request.flatten() {
-                self.obj().sink_pad().push_event(event);
+            if let Some(taken) = taken {
+                self.send(taken);
             }
         }
         self.parent_packet_lost(event)
@@ -321,13 +386,7 @@ impl RTPBaseDepayloadImpl for RtpFcmDepay {
         let settings = self.settings.lock().unwrap().clone();
         // Packets without a payload (padding) have no memory to look at.
         let payload = if rtp.payload_size() == 0 { &[][..] } else { rtp.payload().ok()? };
-        let (event, buffer, error) = self.with_stream(|stream| self.take(stream, &settings, rtp, payload))?;
-        if let Some(event) = event {
-            self.obj().sink_pad().push_event(event);
-        }
-        if let Some(error) = error {
-            gst::element_imp_error!(self, gst::CoreError::Negotiation, ("cannot agree on coded caps: {error}"));
-        }
-        buffer
+        let taken = self.with_stream(|stream| self.take(stream, &settings, rtp, payload))?;
+        self.send(taken)
     }
 }

@@ -52,6 +52,8 @@ pub(super) struct Counters {
     pub losses: u64,
     pub stray_packets: u64,
     pub damaged_units: u64,
+    /// Of the damaged ones, those whose strongest slices were sent on.
+    pub partial_units: u64,
     pub missing_frames: u64,
     pub dropped_units: u64,
     pub sync_requests: u64,
@@ -68,6 +70,7 @@ impl Counters {
             .field("losses", self.losses)
             .field("stray-packets", self.stray_packets)
             .field("damaged-units", self.damaged_units)
+            .field("partial-units", self.partial_units)
             .field("missing-frames", self.missing_frames)
             .field("dropped-units", self.dropped_units)
             .field("sync-requests", self.sync_requests)

@@ -117,7 +117,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let start = Instant::now();
     let limits = Limits::default();
     let transforms = arguments.transform.iter().map(|path| read_transform(path, &limits)).collect::<Result<_>>()?;
-    let config = DecoderConfig { transforms, threads: arguments.threads.into(), limits: limits.clone() };
+    let config = DecoderConfig {
+        transforms,
+        threads: arguments.threads.into(),
+        limits: limits.clone(),
+        ..DecoderConfig::default()
+    };
     let mut decoder = Decoder::new(config)?;
     let mut stream = StreamReader::open(&arguments.input, limits)?;
     let mut writer = FeatureWriter::create(&arguments.output)?;

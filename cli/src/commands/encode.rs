@@ -57,6 +57,12 @@ pub struct Arguments {
     /// others [default: 6 with a transform that has a probe]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=63))]
     background_offset: Option<u8>,
+    /// Whether every frame can be entropy-decoded without the one before, so that a lost one costs little; false saves about 1 %
+    #[arg(long, value_name = "BOOL", default_value_t = EncoderConfig::default().error_resilient, action = clap::ArgAction::Set)]
+    error_resilient: bool,
+    /// Bytes from which an error-resilient frame is cut into slices, 0 = never
+    #[arg(long, value_name = "BYTES", default_value_t = EncoderConfig::default().slice_size)]
+    slice_size: u32,
     /// Scale that quantiser steps are relative to, instead of the stream's own statistics
     #[arg(long, value_name = "X")]
     reference_scale: Option<f32>,
@@ -139,6 +145,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         transform: transform.clone(),
         components: arguments.components,
         background_offset: arguments.background_offset,
+        error_resilient: arguments.error_resilient,
+        slice_size: arguments.slice_size,
         threads: arguments.threads.into(),
         format: StreamFormat::ByteStream,
         framerate: arguments.framerate,

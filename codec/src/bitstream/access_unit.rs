@@ -1,5 +1,6 @@
 //! Access units: the units of one frame (docs/bitstream.md §3.3).
 
+use super::Sequence;
 use super::stream::MARKER;
 use super::unit::{self, Unit, UnitType};
 use crate::encoder::FrameKind;
@@ -8,6 +9,9 @@ use crate::limits::{self, Limits};
 
 /// Frame numbers count modulo this.
 pub const FRAME_NUMBERS: u32 = 64;
+
+/// Most slices of a frame.
+pub const MAX_SLICES: usize = 8;
 
 /// The units of one access unit; every check has passed, parameter sets are not read yet.
 #[derive(Debug, Clone, Copy)]
@@ -22,8 +26,9 @@ pub struct AccessUnit<'a> {
     pub number: u32,
     /// Quantiser parameter.
     pub qp: u8,
-    /// Entropy-coded bytes.
-    pub data: &'a [u8],
+    /// What follows that in each of its slices, strongest first.
+    slices: [&'a [u8]; MAX_SLICES],
+    slice_count: usize,
     /// Whether it begins with the resync marker.
     pub marked: bool,
     /// Bytes of the whole access unit.
@@ -38,17 +43,22 @@ impl<'a> AccessUnit<'a> {
     pub fn read(bytes: &'a [u8], limits: &Limits) -> Result<Self> {
         let marked = bytes.starts_with(&MARKER);
         let mut at = if marked { MARKER.len() } else { 0 };
-        let (mut sequence, mut picture) = (None, None);
+        let (mut sequence, mut picture, mut frame) = (None, None, None);
+        let (mut slices, mut slice_count) = ([&[][..]; MAX_SLICES], 0);
         loop {
             let unit = Unit::read(&bytes[at..], limits)?;
             at += unit.len;
             limits::check("number of bytes in an access unit", at as u64, limits.max_access_unit)?;
             let kind = match unit.header.unit_type {
-                UnitType::Sequence if sequence.is_none() && picture.is_none() && !unit.header.last => {
+                UnitType::Sequence
+                    if sequence.is_none() && picture.is_none() && !unit.header.last && frame.is_none() =>
+                {
                     sequence = Some(unit.payload);
                     continue;
                 }
-                UnitType::Picture if picture.is_none() && !unit.header.last && unit.header.nibble < 2 => {
+                UnitType::Picture
+                    if picture.is_none() && !unit.header.last && unit.header.nibble < 2 && frame.is_none() =>
+                {
                     picture = Some((unit.payload, unit.header.nibble == 1));
                     continue;
                 }
@@ -59,15 +69,29 @@ impl<'a> AccessUnit<'a> {
                     return Err(Error::corrupt(format!("a unit of type {other:?} out of place in an access unit")));
                 }
             };
-            if !unit.header.last {
-                return Err(Error::corrupt("an access unit that goes on after its frame"));
-            }
             let Some((&head, data)) = unit.payload.split_first() else {
                 return Err(Error::corrupt("a frame of 0 bytes"));
             };
             let number = u32::from(head >> 6) << 4 | u32::from(unit.header.nibble);
-            return Ok(Self { sequence, picture, kind, number, qp: head & 63, data, marked, len: at });
+            let slice = (kind, number, head & 63);
+            if *frame.get_or_insert(slice) != slice {
+                return Err(Error::corrupt("slices of different frames in an access unit"));
+            }
+            let Some(place) = slices.get_mut(slice_count) else {
+                return Err(Error::corrupt(format!("a frame of more than {MAX_SLICES} slices")));
+            };
+            *place = data;
+            slice_count += 1;
+            if unit.header.last {
+                let (kind, number, qp) = slice;
+                return Ok(Self { sequence, picture, kind, number, qp, slices, slice_count, marked, len: at });
+            }
         }
+    }
+
+    /// What follows number and quantiser parameter in each slice, strongest first; at least one.
+    pub fn slices(&self) -> &[&'a [u8]] {
+        &self.slices[..self.slice_count]
     }
 
     /// [`Self::read`] for bytes that are to be exactly one access unit.
@@ -86,9 +110,11 @@ impl<'a> AccessUnit<'a> {
         self.picture.map_or(0, |(payload, _)| payload.len())
     }
 
-    /// Bytes that are neither statistics nor entropy-coded.
-    pub fn header_bytes(&self) -> usize {
-        self.len - self.statistics_bytes() - self.data.len()
+    /// Bytes that are neither statistics nor entropy-coded, in a sequence of these parameters.
+    pub fn header_bytes(&self, sequence: &Sequence) -> usize {
+        let groups = if sequence.error_resilient { self.slice_count } else { 0 };
+        let payload = self.slices().iter().map(|data| data.len()).sum::<usize>();
+        self.len - self.statistics_bytes() - payload + groups + usize::from(sequence.relevance)
     }
 }
 

@@ -2,15 +2,29 @@
 
 use super::bytes::{Cursor, push_varint};
 use crate::error::{Error, ErrorKind, Result};
+use crate::inner::native::tables::Syntax;
 use crate::limits::{self, Limits};
 use crate::reduction::TransformId;
 use crate::statistics::StatisticsMode;
 use crate::tensor::{ChannelOrder, Dtype, Layer, Layout, Shape};
 
-/// Newest version of the format that this build reads. It writes the oldest version that has what a stream needs.
-pub const VERSION: u8 = 2;
-/// Tools of a sequence, version 2: positions have a relevance.
+/// Newest version of the format that this build reads, and the one that it writes.
+pub const VERSION: u8 = 3;
+/// First version in which components form groups and models start from the prior.
+const GROUPED: u8 = 3;
+/// Tools of a sequence, from version 2 on: positions have a relevance.
 const TOOL_RELEVANCE: u8 = 1;
+/// From version 3 on: frames are entropy-coded independently and may be cut into slices.
+const TOOL_ERROR_RESILIENT: u8 = 2;
+
+/// Tools that a version has.
+const fn tools_of(version: u8) -> u8 {
+    match version {
+        0 | 1 => 0,
+        2 => TOOL_RELEVANCE,
+        _ => TOOL_RELEVANCE | TOOL_ERROR_RESILIENT,
+    }
+}
 
 /// Inner codec of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -41,6 +55,8 @@ pub enum Reduction {
 /// What holds for all frames of a coded sequence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequence {
+    /// Version of the format, 1 to [`VERSION`].
+    pub version: u8,
     /// The layers.
     pub layout: Layout,
     /// Inner codec.
@@ -59,6 +75,8 @@ pub struct Sequence {
     pub lossless: bool,
     /// Whether frames tell relevant positions from background, each with a quantiser step and statistics of its own.
     pub relevance: bool,
+    /// Whether every frame can be entropy-decoded without the one before, and may be cut into slices. Version 3 only.
+    pub error_resilient: bool,
 }
 
 impl Sequence {
@@ -78,10 +96,10 @@ impl Sequence {
         }
         let flags = c.u8()?;
         let tools = if version >= 2 { c.u8()? } else { 0 };
-        if tools & !TOOL_RELEVANCE != 0 {
+        if tools & !tools_of(version) != 0 {
             return Err(Error::new(
                 ErrorKind::Unsupported,
-                format!("a stream with tools {tools:#04x}, this build has {TOOL_RELEVANCE:#04x}"),
+                format!("tools {tools:#04x} in version {version}, this build has {:#04x}", tools_of(version)),
             ));
         }
         let statistics = StatisticsMode::ALL[usize::from(flags & 3)];
@@ -114,7 +132,25 @@ impl Sequence {
         c.finish("a sequence parameter set")?;
         let lossless = flags >> 5 & 1 == 1;
         let relevance = tools & TOOL_RELEVANCE != 0;
-        Ok(Self { layout, inner, statistics, reduction, components, framerate, stats_period, lossless, relevance })
+        let error_resilient = tools & TOOL_ERROR_RESILIENT != 0;
+        Ok(Self {
+            version,
+            layout,
+            inner,
+            statistics,
+            reduction,
+            components,
+            framerate,
+            stats_period,
+            lossless,
+            relevance,
+            error_resilient,
+        })
+    }
+
+    /// What the syntax of its frames depends on.
+    pub(crate) fn syntax(&self) -> Syntax {
+        Syntax { regions: self.regions(), grouped: self.version >= GROUPED, independent: self.error_resilient }
     }
 
     /// Regions that statistics are signalled for: relevant positions and background, or all positions as one.
@@ -126,10 +162,11 @@ impl Sequence {
     pub fn write(&self, out: &mut Vec<u8>) {
         let mode = StatisticsMode::ALL.iter().position(|&m| m == self.statistics).unwrap_or(0) as u8;
         let klt = matches!(self.reduction, Reduction::Klt(_));
-        out.push(if self.relevance { 2 } else { 1 });
+        out.push(self.version);
         out.push(mode | u8::from(klt) << 4 | u8::from(self.lossless) << 5);
-        if self.relevance {
-            out.push(TOOL_RELEVANCE);
+        if self.version >= 2 {
+            let tool = |used, tool| if used { tool } else { 0 };
+            out.push(tool(self.relevance, TOOL_RELEVANCE) | tool(self.error_resilient, TOOL_ERROR_RESILIENT));
         }
         push_varint(out, self.layout.layers().len() as u32);
         self.layout.layers().iter().for_each(|l| write_layer(l, out));
@@ -195,6 +232,7 @@ mod tests {
             Layer::new("", Shape::vector(512), Dtype::F32),
         ];
         Sequence {
+            version: 1,
             layout: Layout::new(layers, &Limits::default()).unwrap(),
             inner: InnerCodec::Native,
             statistics: StatisticsMode::Simplified,
@@ -204,17 +242,23 @@ mod tests {
             stats_period: 300,
             lossless: false,
             relevance: false,
+            error_resilient: false,
         }
     }
 
     #[test]
-    fn a_stream_with_relevance_is_of_version_2() {
+    fn tools_need_the_version_that_has_them() {
         let mut bytes = Vec::new();
-        let with = Sequence { relevance: true, ..sequence() };
+        let with = Sequence { version: 2, relevance: true, ..sequence() };
         with.write(&mut bytes);
         assert_eq!(bytes[..4], [2, 0x11, 1, 3]);
         assert_eq!(Sequence::parse(&bytes, &Limits::default()).unwrap(), with);
         bytes[2] = 2;
+        assert_eq!(Sequence::parse(&bytes, &Limits::default()).unwrap_err().kind(), ErrorKind::Unsupported);
+        bytes[0] = 3;
+        let resilient = Sequence { version: 3, error_resilient: true, ..sequence() };
+        assert_eq!(Sequence::parse(&bytes, &Limits::default()).unwrap(), resilient);
+        bytes[2] = 4;
         assert_eq!(Sequence::parse(&bytes, &Limits::default()).unwrap_err().kind(), ErrorKind::Unsupported);
     }
 
@@ -249,10 +293,10 @@ mod tests {
     fn another_version_and_absurd_sizes_are_named() {
         let mut bytes = Vec::new();
         sequence().write(&mut bytes);
-        bytes[0] = 3;
+        bytes[0] = 4;
         let error = Sequence::parse(&bytes, &Limits::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Compatibility);
-        assert_eq!(error.to_string(), "a stream of format version 3, this build reads versions 1 to 2");
+        assert_eq!(error.to_string(), "a stream of format version 4, this build reads versions 1 to 3");
         let huge = [1, 0, 1, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 2, 0, 1, 0, 1, 0];
         assert_eq!(Sequence::parse(&huge, &Limits::default()).unwrap_err().kind(), ErrorKind::LimitExceeded);
         let many = [1, 0, 0x81, 0x02];

@@ -156,6 +156,33 @@ pub fn split(access_unit: &[u8], limits: &Limits, units: &mut Vec<UnitSpan>) -> 
     Ok((whole.kind, whole.number))
 }
 
+/// Makes an access unit of what came of one, in the packetized format: the units up to the first that is damaged or missing, of
+/// which the last ends it. `bytes` is shortened to that. `units` as for [`split`].
+///
+/// What is left has the strongest groups of components of its frame (docs/bitstream.md §4.3); only sequences that are error
+/// resilient can use it.
+///
+/// # Errors
+/// As [`split`], when not even the first slice of the frame is there.
+pub fn salvage(bytes: &mut Vec<u8>, limits: &Limits, units: &mut Vec<UnitSpan>) -> Result<(FrameKind, u32)> {
+    let (mut at, mut end) = (0, None);
+    while let Ok(unit) = Unit::read(&bytes[at..], limits) {
+        if matches!(unit.header.unit_type, UnitType::RandomAccessFrame | UnitType::PredictedFrame) {
+            end = Some((at, unit.header));
+        }
+        at += unit.len;
+    }
+    let Some((start, header)) = end else {
+        return Err(Error::corrupt("an access unit of which no slice came"));
+    };
+    let length = unit::needed(&bytes[start..]);
+    bytes.truncate(start + length);
+    if !header.last {
+        unit::end_access_unit(&mut bytes[start..]);
+    }
+    split(bytes, limits, units)
+}
+
 /// The sequence parameter set of a random access unit, whole, without a marker: the `codec_data` of a packetized stream. `None` for a
 /// predicted frame.
 ///
@@ -232,7 +259,7 @@ impl Inspector {
             number: unit.number,
             qp: unit.qp,
             bytes: unit.len,
-            header_bytes: unit.header_bytes(),
+            header_bytes: unit.header_bytes(sequence),
             statistics_bytes: unit.statistics_bytes(),
             statistics,
         })

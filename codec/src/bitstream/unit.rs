@@ -7,6 +7,9 @@ use crc::{CRC_24_OPENPGP, Crc, Table};
 
 static CRC: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_24_OPENPGP);
 
+/// The bit of the head that says that the unit ends its access unit.
+const LAST: u8 = 1 << 4;
+
 /// Bytes of the check at the end of a unit.
 pub const CHECK: usize = 3;
 
@@ -70,13 +73,13 @@ pub struct UnitHeader {
 
 impl UnitHeader {
     fn byte(self) -> u8 {
-        self.unit_type.code() << 5 | u8::from(self.last) << 4 | self.nibble
+        self.unit_type.code() << 5 | if self.last { LAST } else { 0 } | self.nibble
     }
 
     fn from_byte(byte: u8) -> Result<Self> {
         let unit_type =
             UnitType::of(byte).ok_or_else(|| Error::corrupt(format!("unit type {}, legal are 1 to 6", byte >> 5)))?;
-        Ok(Self { unit_type, last: byte >> 4 & 1 == 1, nibble: byte & 15 })
+        Ok(Self { unit_type, last: byte & LAST != 0, nibble: byte & 15 })
     }
 }
 
@@ -134,6 +137,14 @@ pub fn write(out: &mut Vec<u8>, header: UnitHeader, payload: &[u8]) {
     out.extend_from_slice(payload);
     let check = CRC.checksum(&out[start..]);
     out.extend_from_slice(&check.to_be_bytes()[1..]);
+}
+
+/// Sets `last` in the whole unit `unit`.
+pub fn end_access_unit(unit: &mut [u8]) {
+    unit[0] |= LAST;
+    let checked = unit.len() - CHECK;
+    let check = CRC.checksum(&unit[..checked]);
+    unit[checked..].copy_from_slice(&check.to_be_bytes()[1..]);
 }
 
 #[cfg(test)]

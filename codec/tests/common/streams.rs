@@ -93,6 +93,9 @@ pub fn all() -> Vec<Stream> {
         ..config(18, StatisticsMode::ZScore, byte_stream)
     };
     let lossless = EncoderConfig { lossless: true, ..config(0, StatisticsMode::None, byte_stream) };
+    let chained = EncoderConfig { error_resilient: false, ..config(22, StatisticsMode::ZScore, byte_stream) };
+    let rich = || layout(&[(Shape::chw(5, 8, 12), Dtype::F32), (Shape::chw(4, 4, 6), Dtype::F16)]);
+    let sliced = EncoderConfig { slice_size: 60, ..config(14, StatisticsMode::ZScore, packetized) };
     vec![
         stream("dct z-score", config(24, StatisticsMode::ZScore, byte_stream), maps(), 6),
         stream("klt z-score", klt, maps(), 6),
@@ -100,6 +103,8 @@ pub fn all() -> Vec<Stream> {
         stream("vectors simplified", config(12, StatisticsMode::Simplified, byte_stream), vectors(), 6),
         stream("maps and a vector, none", config(28, StatisticsMode::None, packetized), mixed(), 6),
         stream("lossless", lossless, maps(), 6),
+        stream("chained", chained, maps(), 6),
+        stream("sliced", sliced, rich(), 6),
     ]
 }
 

@@ -1,8 +1,15 @@
 //! The native inner codec: levels of the fused tensor ⇄ bytes (docs/bitstream.md §7).
 //!
 //! [`range_coder`] turns binary decisions into bytes, [`models`] holds the adaptive probabilities, [`planes`] is the syntax: which
-//! decisions there are and under which contexts.
+//! decisions there are, [`contexts`] what they are coded under, [`tables`] and [`prior`] where the models start.
 
+mod contexts;
 mod models;
 pub mod planes;
+mod prior;
 pub mod range_coder;
+pub mod tables;
+
+pub use contexts::GROUPS;
+#[cfg(feature = "calibrate")]
+pub use prior::PriorTrainer;

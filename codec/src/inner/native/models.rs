@@ -53,7 +53,7 @@ const RATES: [u32; 64] = {
 };
 
 /// An adaptive probability: fast at first, then slower, down to 1 / (limit + 1.6).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counter {
     p: u16,
     n: u8,
@@ -69,6 +69,12 @@ impl Counter {
     #[inline(always)]
     pub fn p(self) -> Probability {
         self.p
+    }
+
+    /// Decisions seen, as far as the step depends on them.
+    #[cfg(any(test, feature = "calibrate"))]
+    pub fn count(self) -> u8 {
+        self.n
     }
 
     /// Learns `bit`; the step never falls below that of `limit` decisions.
@@ -91,7 +97,7 @@ impl Counter {
 }
 
 /// Weights of one mixer, in 1/65536.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mixer<const N: usize> {
     weights: [i32; N],
 }
@@ -99,7 +105,18 @@ pub struct Mixer<const N: usize> {
 impl<const N: usize> Mixer<N> {
     /// All weights equal to `weight` / 65536.
     pub const fn new(weight: i32) -> Self {
-        Self { weights: [weight; N] }
+        Self::with([weight; N])
+    }
+
+    /// Weights in 1/65536.
+    pub const fn with(weights: [i32; N]) -> Self {
+        Self { weights }
+    }
+
+    /// Weights in 1/65536.
+    #[cfg(feature = "calibrate")]
+    pub fn weights(&self) -> [i32; N] {
+        self.weights
     }
 
     /// Mixes the logistic values `inputs` into a probability, codes `bit` under it, and learns.

@@ -1,11 +1,14 @@
 //! Syntax of a coded frame: relevance and modes of the positions, last-component buckets, then the levels component by
 //! component (docs/bitstream.md §7.3).
 //!
-//! One function, [`PlaneCoder::code`], both writes and reads.
+//! The same functions of [`PlaneCoder`] both write and read.
 
-use super::models::{Counter, Mixer, stretch_table};
+use super::contexts::{self, ACTIVITIES, Surroundings, activity_after, activity_class, bound_of, bucket_of};
+use super::models::{Counter, stretch_table};
 use super::range_coder::Bits;
+use super::tables::{BUCKETS, Syntax, Tables, UNARY};
 use crate::error::{Error, Result};
+use std::ops::Range;
 
 /// How a position is predicted.
 pub type Mode = u8;
@@ -24,14 +27,6 @@ pub const BACKGROUND: Relevance = 1;
 /// Largest magnitude of a level. Larger ones do not occur in a legal stream.
 pub const LEVEL_MAX: u32 = (1 << 30) - 1;
 
-/// Components whose index has a context of its own; the others share that of the last.
-const INDEXED: usize = 4096;
-const CLASSES: usize = 16;
-const ACTIVITIES: usize = 8;
-const UNARY: usize = 14;
-/// First weights of the mixers, in 1/65536.
-const BUCKET_WEIGHT: i32 = 26_000;
-const ZERO_WEIGHT: i32 = 20_000;
 /// Learning rates of the mixers.
 const BUCKET_RATE: i32 = 6;
 const ZERO_RATE: i32 = 3;
@@ -52,6 +47,19 @@ pub struct Levels {
     pub levels: Vec<i32>,
 }
 
+impl Syntax {
+    /// Bucket of the number of components up to the last non-zero one.
+    fn bucket(self, count: usize) -> u8 {
+        let bucket = bucket_of(count);
+        if self.grouped { bucket.min(BUCKETS as u8 - 1) } else { bucket }
+    }
+
+    /// Components below the end of bucket `b`.
+    fn bound(self, b: u8) -> usize {
+        if self.grouped && usize::from(b) == BUCKETS - 1 { usize::MAX } else { bound_of(b) }
+    }
+}
+
 impl Levels {
     /// All relevant, all intra, all zero.
     pub fn new(components: usize, positions: usize) -> Self {
@@ -63,10 +71,13 @@ impl Levels {
 /// Adaptive state of the coder of one sequence.
 #[derive(Debug)]
 pub struct PlaneCoder {
+    syntax: Syntax,
+    components: usize,
     width: usize,
     positions: usize,
     max_decisions: u64,
-    /// Of the frame before: magnitude of each level up to 2, relevance, mode and bucket of each position.
+    /// Of the frame before: magnitude of each level up to 2, relevance, mode and bucket of each position. Where frames are
+    /// independent, these stay zero.
     before: Vec<u8>,
     before_relevance: Vec<Relevance>,
     before_mode: Vec<Mode>,
@@ -75,199 +86,93 @@ pub struct PlaneCoder {
     bucket: Vec<u8>,
     activity: Vec<u16>,
     active: Vec<u32>,
-    models: Models,
-}
-
-#[derive(Debug)]
-struct Models {
-    /// Buckets, and nodes of the tree that codes one.
-    buckets: usize,
-    nodes: usize,
-    relevance: [Counter; 16],
-    mode: [Counter; 16],
-    bucket: [Vec<Counter>; 3],
-    bucket_mix: Vec<Mixer<3>>,
-    /// One table for each way in which [`Surroundings`] are looked at.
-    zero: [Vec<Counter>; 4],
-    zero_mix: Vec<Mixer<4>>,
-    magnitude: Vec<Counter>,
-}
-
-impl Models {
-    const EVEN: Counter = Counter::new(1 << 15, 0);
-    const RARE: Counter = Counter::new(5200, 2);
-    const SMALL: Counter = Counter::new(20_000, 0);
-
-    /// `regions`: 2 where positions have a relevance, else 1.
-    fn new(components: usize, regions: usize) -> Self {
-        let buckets = usize::from(bucket_of(components)) + 1;
-        let nodes = buckets.next_power_of_two();
-        let square = buckets * buckets * nodes;
-        Self {
-            buckets,
-            nodes,
-            relevance: [Self::EVEN; 16],
-            mode: [Self::EVEN; 16],
-            bucket: [
-                vec![Self::EVEN; square],
-                vec![Self::EVEN; square],
-                vec![Self::EVEN; regions * buckets * 2 * nodes],
-            ],
-            bucket_mix: vec![Mixer::new(BUCKET_WEIGHT); nodes],
-            zero: Surroundings::sizes(components).map(|n| vec![Self::RARE; n]),
-            zero_mix: vec![Mixer::new(ZERO_WEIGHT); regions * CLASSES * 2],
-            magnitude: vec![Self::SMALL; CLASSES * ACTIVITIES * UNARY],
-        }
-    }
-
-    /// Back to the state of `new`, in place.
-    fn reset(&mut self) {
-        self.relevance.fill(Self::EVEN);
-        self.mode.fill(Self::EVEN);
-        self.bucket.iter_mut().for_each(|b| b.fill(Self::EVEN));
-        self.bucket_mix.fill(Mixer::new(BUCKET_WEIGHT));
-        self.zero.iter_mut().for_each(|z| z.fill(Self::RARE));
-        self.zero_mix.fill(Mixer::new(ZERO_WEIGHT));
-        self.magnitude.fill(Self::SMALL);
-    }
-}
-
-/// What is known of a level before it is coded.
-#[derive(Debug, Clone, Copy)]
-struct Surroundings {
-    /// Index of the component, at most `INDEXED` − 1, and its class.
-    index: usize,
-    class: usize,
-    /// How the position is predicted.
-    mode: usize,
-    /// Magnitudes of the left and upper level of the component, each at most 2, added.
-    near: usize,
-    /// Magnitude of the level in the frame before, at most 2.
-    was: usize,
-    /// Class of the activity here, and of the mean activity left and above.
-    activity: usize,
-    near_activity: usize,
-    /// Buckets from this component's to the position's.
-    to_bound: usize,
-}
-
-impl Surroundings {
-    /// Counters that each way of looking needs.
-    fn sizes(components: usize) -> [usize; 4] {
-        [
-            CLASSES * 5 * 3 * ACTIVITIES * 2,
-            components.min(INDEXED) * 9,
-            2 * 16 * 3 * 3 * 4,
-            CLASSES * ACTIVITIES * ACTIVITIES * 2,
-        ]
-    }
-
-    /// The counter of each.
-    #[inline(always)]
-    fn contexts(self) -> [usize; 4] {
-        let Self { index, class, mode, near, was, activity, near_activity, to_bound } = self;
-        [
-            (((class * 5 + near) * 3 + was) * ACTIVITIES + activity) * 2 + mode,
-            index * 9 + near.min(2) * 3 + (activity / 2).min(2),
-            (((mode * 16 + to_bound) * 3 + near.min(2)) * 3 + was) * 4 + activity / 2,
-            ((class * ACTIVITIES + activity) * ACTIVITIES + near_activity) * 2 + usize::from(was > 0),
-        ]
-    }
-}
-
-/// Class of a component: 1.5 classes an octave, by integer comparison with ⌈2^(i/1.5)⌉.
-fn class(component: usize) -> usize {
-    const BOUNDS: [usize; CLASSES] = [1, 2, 3, 4, 7, 11, 16, 26, 41, 64, 102, 162, 256, 407, 646, 1024];
-    BOUNDS.partition_point(|&b| b <= component + 1) - 1
-}
-
-/// Bucket of the number of components up to the last non-zero one: 0 for none, then half octaves.
-fn bucket_of(count: usize) -> u8 {
-    if count < 3 {
-        return count as u8;
-    }
-    let octave = count.ilog2();
-    let half = (count >> (octave - 1)) & 1;
-    (2 * octave + half as u32) as u8
-}
-
-/// Components below the end of bucket `b`.
-fn bound_of(b: u8) -> usize {
-    match b {
-        0..=2 => usize::from(b),
-        _ => {
-            let octave = u32::from(b / 2);
-            let half = usize::from(b % 2);
-            (1 << octave) + ((1 + half) << (octave - 1)) - 1
-        }
-    }
-}
-
-#[inline(always)]
-fn activity_class(a: u16) -> usize {
-    const STEPS: [u16; ACTIVITIES - 1] = [80, 200, 410, 820, 1640, 2870, 4500];
-    STEPS.iter().map(|&s| usize::from(a >= s)).sum()
+    decisions: u64,
+    /// Where the models start.
+    first: Tables,
+    pub(super) tables: Tables,
 }
 
 impl PlaneCoder {
-    /// A coder of `components` planes of `height × width` levels; `regions` is 2 where positions have a relevance, else 1.
-    pub fn new(components: usize, height: usize, width: usize, regions: usize, max_decisions: u64) -> Self {
+    /// A coder of `components` planes of `height × width` levels.
+    pub fn new(components: usize, height: usize, width: usize, syntax: Syntax, max_decisions: u64) -> Self {
         let positions = height * width;
         Self {
+            syntax,
+            components,
             width,
             positions,
             max_decisions,
-            before: vec![0; components * positions],
+            before: vec![0; if syntax.independent { positions } else { components * positions }],
             before_relevance: vec![RELEVANT; positions],
             before_mode: vec![INTRA; positions],
             before_bucket: vec![0; positions],
             bucket: vec![0; positions],
             activity: vec![0; positions],
             active: Vec::with_capacity(positions),
-            models: Models::new(components, regions),
+            decisions: 0,
+            first: Tables::new(components, syntax),
+            tables: Tables::new(components, syntax),
         }
     }
 
-    /// Forgets everything learned, as at every random access point.
-    fn reset(&mut self) {
-        self.models.reset();
-        self.before.fill(0);
-        self.before_relevance.fill(RELEVANT);
-        self.before_mode.fill(INTRA);
-        self.before_bucket.fill(0);
+    /// Groups of components, each of which [`Self::code_group`] codes.
+    pub fn groups(&self) -> usize {
+        if self.syntax.grouped { contexts::groups_of(self.components) } else { 1 }
     }
 
-    /// Writes `frame` to, or reads it from, `bits`; its relevance only if it is `mapped`, all positions are relevant
-    /// otherwise. A reader must hand in levels that are all zero.
-    ///
-    /// # Errors
-    /// Reading only: `Corruption` for a level over [`LEVEL_MAX`], `LimitExceeded` past the bound on decisions.
-    pub fn code<B: Bits>(&mut self, bits: &mut B, frame: &mut Levels, random_access: bool, mapped: bool) -> Result<()> {
-        if random_access {
-            self.reset();
+    /// Components of group `group`.
+    pub fn group(&self, group: usize) -> Range<usize> {
+        match self.syntax.grouped {
+            true => contexts::group_of_components(group, self.components),
+            false => 0..self.components,
         }
+    }
+
+    /// Starts a frame: forgets everything learned at random access points, and for every frame where frames are independent.
+    pub fn begin(&mut self, random_access: bool) {
+        self.decisions = 0;
+        self.activity.fill(0);
+        if random_access || self.syntax.independent {
+            self.tables.restart(&self.first);
+        }
+        if random_access && !self.syntax.independent {
+            self.before.fill(0);
+            self.before_relevance.fill(RELEVANT);
+            self.before_mode.fill(INTRA);
+            self.before_bucket.fill(0);
+        }
+    }
+
+    /// Writes relevance, modes and buckets of `frame` to, or reads them from, `bits`; its relevance only if it is `mapped`, all
+    /// positions are relevant otherwise. A reader must hand in levels that are all zero.
+    pub fn code_positions<B: Bits>(&mut self, bits: &mut B, frame: &mut Levels, random_access: bool, mapped: bool) {
         if mapped {
-            let (models, before) = (&mut self.models.relevance, &self.before_relevance);
-            code_map(bits, self.width, models, before, &mut frame.relevance);
+            code_map(bits, self.width, &mut self.tables.relevance, &self.before_relevance, &mut frame.relevance);
         } else {
             frame.relevance.fill(RELEVANT);
         }
         if random_access {
             frame.modes.fill(INTRA);
         } else {
-            code_map(bits, self.width, &mut self.models.mode, &self.before_mode, &mut frame.modes);
+            code_map(bits, self.width, &mut self.tables.mode, &self.before_mode, &mut frame.modes);
         }
         self.code_buckets(bits, frame);
-        self.code_planes(bits, frame)?;
-        self.before_relevance.copy_from_slice(&frame.relevance);
-        self.before_mode.copy_from_slice(&frame.modes);
-        self.before_bucket.copy_from_slice(&self.bucket);
-        Ok(())
+        self.active.clear();
+        self.active.extend((0..self.positions as u32).filter(|&p| self.bucket[p as usize] > 0));
+    }
+
+    /// Ends a frame.
+    pub fn end(&mut self, frame: &Levels) {
+        if !self.syntax.independent {
+            self.before_relevance.copy_from_slice(&frame.relevance);
+            self.before_mode.copy_from_slice(&frame.modes);
+            self.before_bucket.copy_from_slice(&self.bucket);
+        }
     }
 
     fn code_buckets<B: Bits>(&mut self, bits: &mut B, frame: &Levels) {
         let stretch = stretch_table();
-        let (buckets, nodes) = (self.models.buckets, self.models.nodes);
+        let (buckets, nodes) = (self.tables.buckets, self.tables.nodes);
         let depth = nodes.ilog2();
         self.find_buckets(&frame.levels);
         for p in 0..self.positions {
@@ -284,11 +189,11 @@ impl PlaneCoder {
             for i in (0..depth).rev() {
                 let at = contexts.map(|c| c * nodes + node);
                 let counters =
-                    [self.models.bucket[0][at[0]], self.models.bucket[1][at[1]], self.models.bucket[2][at[2]]];
+                    [self.tables.bucket[0][at[0]], self.tables.bucket[1][at[1]], self.tables.bucket[2][at[2]]];
                 let inputs = counters.map(|c| i32::from(stretch[usize::from(c.p() >> 4)]));
                 let bit = self.bucket[p] >> i & 1 == 1;
-                let bit = self.models.bucket_mix[node].code(bits, bit, inputs, BUCKET_RATE);
-                for (model, at) in self.models.bucket.iter_mut().zip(at) {
+                let bit = self.tables.bucket_mix[node].code(bits, bit, inputs, BUCKET_RATE);
+                for (model, at) in self.tables.bucket.iter_mut().zip(at) {
                     model[at].update(bit, BUCKET_LIMIT);
                 }
                 node = node << 1 | usize::from(bit);
@@ -302,7 +207,7 @@ impl PlaneCoder {
     fn find_buckets(&mut self, levels: &[i32]) {
         self.bucket.fill(0);
         for (c, plane) in levels.chunks_exact(self.positions).enumerate() {
-            let b = bucket_of(c + 1);
+            let b = self.syntax.bucket(c + 1);
             for (bucket, &level) in self.bucket.iter_mut().zip(plane) {
                 if level != 0 {
                     *bucket = b;
@@ -311,28 +216,32 @@ impl PlaneCoder {
         }
     }
 
-    fn code_planes<B: Bits>(&mut self, bits: &mut B, frame: &mut Levels) -> Result<()> {
+    /// Writes the levels of the components in group `group` to, or reads them from, `bits`. All stronger groups come first.
+    ///
+    /// # Errors
+    /// Reading only: `Corruption` for a level over [`LEVEL_MAX`], `LimitExceeded` past the bound on decisions.
+    pub fn code_group<B: Bits>(&mut self, bits: &mut B, frame: &mut Levels, group: usize) -> Result<()> {
         let stretch = stretch_table();
-        let width = self.width;
-        let mut decisions = 0u64;
-        self.activity.fill(0);
-        self.active.clear();
-        self.active.extend((0..self.positions as u32).filter(|&p| self.bucket[p as usize] > 0));
-        let planes = frame.levels.chunks_exact_mut(self.positions).zip(self.before.chunks_exact_mut(self.positions));
+        let (width, positions) = (self.width, self.positions);
+        let mut decisions = self.decisions;
         let mut end = 0;
-        for (c, (plane, before)) in planes.enumerate() {
+        for c in self.group(group) {
             if c >= end {
                 // Buckets end together: the list of active positions changes only here.
                 let bucket = &self.bucket;
-                self.active.retain(|&p| bound_of(bucket[p as usize]) > c);
-                end = self.active.iter().map(|&p| bound_of(bucket[p as usize])).min().unwrap_or(usize::MAX);
+                self.active.retain(|&p| self.syntax.bound(bucket[p as usize]) > c);
+                end = self.active.iter().map(|&p| self.syntax.bound(bucket[p as usize])).min().unwrap_or(usize::MAX);
             }
+            let plane = &mut frame.levels[c * positions..][..positions];
+            let row = if self.syntax.independent { 0 } else { c * positions };
+            let before = &mut self.before[row..][..positions];
             decisions += self.active.len() as u64;
             if decisions > self.max_decisions {
                 return Err(too_many(decisions, self.max_decisions));
             }
-            let (class, index, here) = (class(c), c.min(INDEXED - 1), bucket_of(c + 1));
-            let m = &mut self.models;
+            let (class, index, group) = contexts::place_of(c, self.syntax.grouped);
+            let here = self.syntax.bucket(c + 1);
+            let m = &mut self.tables;
             for &p in &self.active {
                 let p = p as usize;
                 let (left, left_activity) =
@@ -342,6 +251,7 @@ impl PlaneCoder {
                 let surroundings = Surroundings {
                     index,
                     class,
+                    group,
                     mode: usize::from(frame.modes[p]),
                     near: (left.unsigned_abs().min(2) + up.unsigned_abs().min(2)) as usize,
                     was: usize::from(before[p]),
@@ -354,7 +264,7 @@ impl PlaneCoder {
                 let inputs = [p_of(0), p_of(1), p_of(2), p_of(3)];
                 let level = plane[p];
                 let region = usize::from(frame.relevance[p]);
-                let mix = &mut m.zero_mix[(region * CLASSES + class) * 2 + surroundings.mode];
+                let mix = &mut m.zero_mix[(region * contexts::CLASSES + class) * 2 + surroundings.mode];
                 let nonzero = mix.code(bits, level != 0, inputs, ZERO_RATE);
                 for (zero, at) in m.zero.iter_mut().zip(at) {
                     zero[at].update(nonzero, ZERO_LIMIT);
@@ -369,13 +279,16 @@ impl PlaneCoder {
                 }
                 self.activity[p] = activity_after(self.activity[p], magnitude);
             }
-            for (before, &level) in before.iter_mut().zip(plane.iter()) {
-                *before = level.unsigned_abs().min(2) as u8;
+            if !self.syntax.independent {
+                for (before, &level) in before.iter_mut().zip(plane.iter()) {
+                    *before = level.unsigned_abs().min(2) as u8;
+                }
             }
         }
         if decisions > self.max_decisions {
             return Err(too_many(decisions, self.max_decisions));
         }
+        self.decisions = decisions;
         Ok(())
     }
 }
@@ -403,13 +316,6 @@ fn decisions_of(magnitude: u32) -> u64 {
         None => 1 + u64::from(magnitude),
         Some(rest) => 2 + UNARY as u64 + 2 * u64::from((rest + 1).ilog2()),
     }
-}
-
-/// Running activity: 15 % of the way to the magnitude (at most 3), which counts 4096.
-#[inline(always)]
-fn activity_after(a: u16, magnitude: u32) -> u16 {
-    let target = (magnitude.min(3) << 12) as i32;
-    (i32::from(a) + (((target - i32::from(a)) * 39) >> 8)) as u16
 }
 
 /// Codes a magnitude of at least 1: unary while adaptive models last, then Exp-Golomb.

@@ -3,6 +3,8 @@
 //! The same syntax code drives [`Writer`] and [`Reader`] through [`Bits`], so what is written and what is read cannot drift
 //! apart. Integers only.
 
+use std::sync::LazyLock;
+
 /// Probability of a one in units of 2^-16; legal are 1 to 65535.
 pub type Probability = u16;
 
@@ -35,6 +37,11 @@ impl<'a> Writer<'a> {
     pub fn new(out: &'a mut Vec<u8>) -> Self {
         let start = out.len();
         Self { out, start, low: 0, range: TOP }
+    }
+
+    /// Bytes written so far, but for the end.
+    pub fn len(&self) -> usize {
+        self.out.len() - self.start
     }
 
     fn carry(&mut self) {
@@ -85,6 +92,44 @@ impl Bits for Writer<'_> {
             self.low = self.low << 8 & (TOP - 1);
             self.range <<= 8;
         }
+        bit
+    }
+}
+
+/// Keeps decisions until it is known where they are to be written.
+#[derive(Debug, Default)]
+pub struct Recorder {
+    /// Decision in bit 16, probability below.
+    decisions: Vec<u32>,
+    /// Length of the code in 1/256 bits.
+    cost: u64,
+}
+
+/// Length of the code of an outcome in 1/256 bits, by the high 12 bits of its probability.
+static COSTS: LazyLock<[u16; 4096]> =
+    LazyLock::new(|| std::array::from_fn(|i| (-((i as f64 + 0.5) / 4096.0).log2() * 256.0).round() as u16));
+
+impl Recorder {
+    /// Bytes that the decisions take, rounded up.
+    pub fn bytes(&self) -> usize {
+        self.cost.div_ceil(256 * 8) as usize
+    }
+
+    /// Writes all decisions to `writer` and forgets them.
+    pub fn replay(&mut self, writer: &mut Writer<'_>) {
+        for decision in self.decisions.drain(..) {
+            writer.bit(decision >> 16 == 1, decision as u16);
+        }
+        self.cost = 0;
+    }
+}
+
+impl Bits for Recorder {
+    #[inline(always)]
+    fn bit(&mut self, bit: bool, p: Probability) -> bool {
+        self.decisions.push(u32::from(bit) << 16 | u32::from(p));
+        let of_outcome = if bit { p } else { p.wrapping_neg() };
+        self.cost += u64::from(COSTS[usize::from(of_outcome >> 4)]);
         bit
     }
 }
@@ -191,6 +236,28 @@ mod tests {
         writer.finish();
         let mut reader = Reader::new(&bytes);
         assert!(bits.iter().all(|&b| reader.bit(false, 3) == b));
+    }
+
+    #[test]
+    fn recorded_decisions_take_the_bytes_that_were_foretold() {
+        let mut seed = 3;
+        let mut recorder = Recorder::default();
+        let mut direct = Vec::new();
+        let mut writer = Writer::new(&mut direct);
+        for _ in 0..50_000 {
+            let p = (random(&mut seed) % 65_535 + 1) as u16;
+            let bit = (random(&mut seed) & 0xFFFF) < u64::from(p);
+            writer.bit(recorder.bit(bit, p), p);
+        }
+        writer.finish();
+        let foretold = recorder.bytes();
+        let mut replayed = Vec::new();
+        let mut writer = Writer::new(&mut replayed);
+        recorder.replay(&mut writer);
+        writer.finish();
+        assert_eq!(replayed, direct);
+        assert!(foretold.abs_diff(direct.len()) < direct.len() / 200, "{foretold}, {}", direct.len());
+        assert_eq!(recorder.bytes(), 0);
     }
 
     #[test]
