@@ -1,12 +1,13 @@
 # The commands of the project. Cargo does the work; this file fetches what is missing and gives each job one name.
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test bench results results-rate results-loss network prior lint fmt doc fuzz install deb clean
+.PHONY: help deps demo test bench bench-streams results results-rate results-loss soak network prior lint fmt doc fuzz install deb clean
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
 DESTDIR ?=
 FUZZ_SECONDS ?= 600
 DEMO_OUT ?= demo-out
+SOAK_MINUTES ?= 30
 # Some of the measurements of make results; empty = all.
 RESULTS ?=
 # Options of make results-loss: --scene, --seeds N.
@@ -25,12 +26,20 @@ demo: ## Follow persons in a rendered street through the codec, print and plot a
 	$(CARGO) run --release --locked --example demo -- --out $(DEMO_OUT)
 
 test: ## Build everything and run all tests
-	@scripts/install-deps build infer
+	@scripts/install-deps build infer test
 	@CARGO="$(CARGO)" scripts/run-tests
 
 bench: ## Measure throughput, its stages, and the bounds they stand under
 	@scripts/install-deps build
 	@CARGO="$(CARGO)" scripts/bench
+
+bench-streams: ## Measure a server with 1 to 24 streams: frames, delay, processor, memory
+	@scripts/install-deps build
+	@CARGO="$(CARGO)" scripts/bench-streams
+
+soak: ## Cameras and a server over a bad network for SOAK_MINUTES (30): memory flat, no stream stops
+	@scripts/install-deps build
+	@CARGO="$(CARGO)" scripts/soak $(SOAK_MINUTES)
 
 results: ## Rate against task accuracy, all chains: rendered scenes, and real sequences where ../shared/data is: long
 	@scripts/install-deps build infer eval

@@ -54,6 +54,11 @@ fn corpus_of_transform() -> std::io::Result<()> {
     replay("transform", targets::transform)
 }
 
+#[test]
+fn corpus_of_packets() -> std::io::Result<()> {
+    replay("packets", targets::packets)
+}
+
 /// Random inputs for the targets that make something legal of any bytes: a short fuzzing session in every test run.
 #[test]
 fn random_settings_shapes_and_values_go_round() {
@@ -62,7 +67,29 @@ fn random_settings_shapes_and_values_go_round() {
         let bytes: Vec<u8> = (0..random.next() % 700).map(|_| random.next() as u8).collect();
         targets::roundtrip(&bytes);
         targets::header_then_tail(&bytes);
+        targets::packets(&[&[1], &bytes[..]].concat());
     }
+}
+
+/// The packets of a stream, as the target `packets` reads them.
+fn packets_of(stream: &streams::Stream, capacity: usize) -> Vec<u8> {
+    use fcm_codec::bitstream::stream;
+    let limits = fcm_codec::Limits::default();
+    let (mut bytes, mut spans, mut cut) = (vec![0], Vec::new(), Vec::new());
+    for unit in &stream.units {
+        let unit = unit.strip_prefix(&stream::MARKER).unwrap_or(unit);
+        let (kind, _) = stream::split(unit, &limits, &mut spans).unwrap();
+        targets::rtp::packet::cut(&spans, kind, capacity, None, &mut cut).unwrap();
+        for (n, packet) in cut.iter().enumerate() {
+            let mut payload = vec![0; packet.header.size()];
+            packet.header.write(&mut payload);
+            payload.extend_from_slice(&unit[packet.body.clone()]);
+            let control = u8::from(n + 1 == cut.len()) | u8::from(n == 0) << 1;
+            bytes.extend([control, payload.len() as u8, (payload.len() >> 8) as u8]);
+            bytes.extend(payload);
+        }
+    }
+    bytes
 }
 
 /// Writes the seeds: `cargo test -p fcm-codec --test corpus -- --ignored write_seeds`. Existing files are kept.
@@ -90,6 +117,10 @@ fn write_seeds() -> std::io::Result<()> {
         let cells = [(1 + n as u32 % 3, 1 + n as u16 % 2, 2, n % 4 == 3), (1, 1, 1, n % 2 == 1)];
         let file = streams::transform(&cells[..1 + n as usize % 2], 1 + n as usize % 2, n).to_bytes();
         put("transform", &format!("random-{n}"), &file)?;
+        put("packets", &format!("random-{n}"), &[&[1], &bytes[..]].concat())?;
+    }
+    for (n, stream) in streams::all().iter().enumerate() {
+        put("packets", &format!("stream-{n}"), &packets_of(stream, [20, 60, 1200][n % 3]))?;
     }
     Ok(())
 }

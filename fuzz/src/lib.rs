@@ -3,6 +3,10 @@
 //! `cargo fuzz run <target>` drives them (docs in fuzz/README.md); `cargo test` replays fuzz/corpus/<target>/ through the
 //! same functions (codec/tests/corpus.rs includes this file), so that what was found once stays found without nightly.
 
+mod packets;
+#[allow(dead_code, reason = "the elements use more of it")]
+#[path = "../../src/rtp/mod.rs"]
+pub mod rtp;
 mod source;
 #[path = "../../codec/tests/common/units.rs"]
 mod units;
@@ -13,6 +17,7 @@ use fcm_codec::{
     StatisticsMode, StreamFormat, TensorMut, Transform,
 };
 use half::f16;
+pub use packets::packets;
 use sha2::{Digest, Sha256};
 use source::Source;
 use units::{PICTURE, PREDICTED, RANDOM_ACCESS, RawUnit, join, split};

@@ -1,6 +1,8 @@
 //! What the element tests share: the plugin, feature sets made by a formula, harnesses, and watching the bus.
 #![allow(dead_code, reason = "every test program uses a part of this")]
 
+pub mod live;
+
 use fcm_codec::{ChannelOrder, Dtype, Layer, Layout, Limits, Shape, TensorRef};
 use gst::prelude::*;
 use half::f16;
