@@ -77,6 +77,8 @@ impl PicturePacker {
             transform: config.transform,
             components: config.components,
             background_offset: Some(0),
+            // A video encoder has skipping of its own.
+            skip_threshold: 0.0,
             threads: config.threads,
             framerate: config.framerate,
             limits: config.limits,
@@ -134,7 +136,7 @@ impl PicturePacker {
         encoder.check_tensors(tensors)?;
         encoder.measure(tensors)?;
         times.statistics = clock.lap();
-        encoder.reduce(tensors, &mut times, &mut clock);
+        encoder.reduce(tensors, true, &mut times, &mut clock);
         encoder.measured.fused = MeanStd::from(&statistics::measure_planes(&mut encoder.planes));
         times.statistics += clock.lap();
         let range = Range::of(&encoder.planes);
