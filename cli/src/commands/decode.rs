@@ -39,6 +39,9 @@ pub struct Arguments {
     /// Fail, and write nothing, when any part of the stream is damaged
     #[arg(long)]
     strict: bool,
+    /// Leave out frames that are not exactly what was coded, because something before them is missing
+    #[arg(long)]
+    discard_corrupted_frames: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -64,6 +67,8 @@ struct Report {
     frames: u64,
     /// Frames missing, as far as their numbers (modulo 64) tell.
     lost_frames: u64,
+    /// Frames written that are not exactly what was coded.
+    inexact_frames: u64,
     damage: Vec<Damage>,
     bytes: u64,
     kbit_per_second: Option<f64>,
@@ -120,8 +125,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let config = DecoderConfig {
         transforms,
         threads: arguments.threads.into(),
+        exact_only: arguments.discard_corrupted_frames,
         limits: limits.clone(),
-        ..DecoderConfig::default()
     };
     let mut decoder = Decoder::new(config)?;
     let mut stream = StreamReader::open(&arguments.input, limits)?;
@@ -140,6 +145,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut last_number: Option<u32> = None;
     let mut gap = Gap::default();
     let mut damage: Vec<Damage> = Vec::new();
+    let mut inexact_frames = 0;
     let mut decoding = Duration::ZERO;
     while let Some(item) = stream.next().with_context(context)? {
         let (bytes, number, offset) = match item {
@@ -169,6 +175,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
                     frame.write(n, values.tensor_mut()).with_context(context)?;
                 }
                 decoding += begun.elapsed();
+                if let Some(d) = frame.damage() {
+                    inexact_frames += 1;
+                    if d.missing != Some(0) && gap.open.is_none() {
+                        gap.extend(writer.frames(), offset, 0, 0, "access units are missing");
+                    }
+                }
                 // Numbers start anew with a new stream, so only an open gap makes a jump a loss.
                 if let Some(mut lost) = gap.open.take() {
                     let jump = last_number.map(|last| u64::from(number.wrapping_sub(last).wrapping_sub(1) % 64));
@@ -224,6 +236,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         statistics: sequence.statistics.name(),
         framerate: framerate_text(sequence.framerate),
         frames,
+        inexact_frames,
         lost_frames: damage.iter().filter_map(|d| d.lost_frames).sum(),
         damage,
         bytes: length,
@@ -251,10 +264,13 @@ fn text(r: &Report) -> String {
         || "unknown frame rate".into(),
         |k| format!("{} kbit/s at {} frames/s", report::number(k), r.framerate),
     );
-    let lost = match r.damage.len() {
+    let mut lost = match r.damage.len() {
         0 => String::new(),
         n => format!("lost        at least {} frames in {n} places\n", r.lost_frames),
     };
+    if r.inexact_frames > 0 {
+        lost += &format!("inexact     {} frames, up to the next random access points\n", r.inexact_frames);
+    }
     format!(
         "{}: {} frames\n{table}rate        {rate}\nstatistics  {}\ntransform   {}\n{lost}speed       {} frames/s\n",
         r.output.display(),

@@ -187,7 +187,7 @@ fn stream(place: &Place) -> Result<(Vec<u8>, Vec<Extent>)> {
 /// Decodes `bytes` and checks that exactly the frames `kept` of the whole stream come out, bit for bit.
 fn decodes_to(place: &Place, bytes: &[u8], kept: &[usize]) -> Result<Value> {
     fs::write(place.path("damaged.fcm"), bytes)?;
-    let run = place.run("decode damaged.fcm -o damaged.npz --json")?.ok()?;
+    let run = place.run("decode damaged.fcm -o damaged.npz --discard-corrupted-frames --json")?.ok()?;
     let whole = read_npz(&place.path("whole.npz"))?;
     for (a, b) in whole.iter().zip(read_npz(&place.path("damaged.npz"))?) {
         let size = a.bytes.len() / 12;
@@ -230,6 +230,21 @@ fn missing_unit_is_noticed_by_its_number() -> Result<()> {
     bytes.drain(places[6].0..places[6].0 + places[6].1);
     let report = decodes_to(&place, &bytes, &[0, 1, 2, 3, 4, 5, 8, 9, 10, 11])?;
     assert_eq!(report["lost_frames"], 2);
+    Ok(())
+}
+
+#[test]
+fn frames_after_a_missing_unit_are_written_and_counted_as_inexact() -> Result<()> {
+    let place = Place::new()?;
+    let (mut bytes, places) = stream(&place)?;
+    bytes.drain(places[5].0..places[5].0 + places[5].1);
+    fs::write(place.path("damaged.fcm"), bytes)?;
+    let report = place.json("decode damaged.fcm -o damaged.npz")?;
+    // Random access points are every fourth frame: 6 and 7 are predicted from what is missing.
+    let counts = ["frames", "lost_frames", "inexact_frames"].map(|name| report[name].as_u64());
+    assert_eq!(counts, [Some(11), Some(1), Some(2)], "{report}");
+    let strict = place.run("decode damaged.fcm -o strict.npz --strict")?;
+    assert!(strict.code() != Some(0) && strict.stderr().contains("damaged in 1 places"), "{}", strict.stderr());
     Ok(())
 }
 
