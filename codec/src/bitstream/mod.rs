@@ -7,7 +7,7 @@ mod sequence;
 pub mod stream;
 pub(crate) mod unit;
 
-pub use access_unit::FRAME_NUMBERS;
+pub use access_unit::{FRAME_NUMBERS, MAX_SLICES};
 pub use sequence::{InnerCodec, Reduction, Sequence, VERSION};
 pub use unit::UnitType;
 
