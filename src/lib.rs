@@ -15,6 +15,7 @@ mod error;
 pub mod fcmdec;
 pub mod fcmenc;
 pub mod fcmparse;
+pub mod fcmqueue;
 mod force_key_unit;
 pub mod rtp;
 pub mod rtpfcmdepay;
@@ -34,6 +35,7 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     fcmenc::register(plugin)?;
     fcmdec::register(plugin)?;
     fcmparse::register(plugin)?;
+    fcmqueue::register(plugin)?;
     rtpfcmpay::register(plugin)?;
     rtpfcmdepay::register(plugin)?;
     tensordetect::register(plugin)?;

@@ -180,7 +180,7 @@ fn broken_data_costs_frames_but_not_the_pipeline() -> Result<()> {
 #[test]
 fn element_pages_are_complete() -> Result<()> {
     init();
-    for name in ["fcmenc", "fcmdec", "rtpfcmpay", "rtpfcmdepay"] {
+    for name in ["fcmenc", "fcmdec", "fcmqueue", "rtpfcmpay", "rtpfcmdepay"] {
         let factory = gst::ElementFactory::find(name).context(name)?;
         ensure!(!factory.metadata("klass").context("klass")?.to_ascii_lowercase().ends_with("tensordecoder"));
         for property in factory.create().build()?.list_properties() {
