@@ -18,6 +18,7 @@ pub mod fcmenc;
 pub mod fcmmux;
 pub mod fcmpack;
 pub mod fcmparse;
+pub mod fcmqueue;
 pub mod fcmunpack;
 pub mod fcmvideodec;
 pub mod fcmvideoenc;
@@ -41,6 +42,7 @@ fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     fcmenc::register(plugin)?;
     fcmdec::register(plugin)?;
     fcmparse::register(plugin)?;
+    fcmqueue::register(plugin)?;
     fcmpack::register(plugin)?;
     fcmmux::register(plugin)?;
     fcmdemux::register(plugin)?;

@@ -181,7 +181,7 @@ fn broken_data_costs_frames_but_not_the_pipeline() -> Result<()> {
 fn element_pages_are_complete() -> Result<()> {
     init();
     let video = ["fcmpack", "fcmmux", "fcmdemux", "fcmunpack", "fcmvideoenc", "fcmvideodec"];
-    for name in ["fcmenc", "fcmdec", "rtpfcmpay", "rtpfcmdepay"].into_iter().chain(video) {
+    for name in ["fcmenc", "fcmdec", "fcmqueue", "rtpfcmpay", "rtpfcmdepay"].into_iter().chain(video) {
         let factory = gst::ElementFactory::find(name).context(name)?;
         ensure!(!factory.metadata("klass").context("klass")?.to_ascii_lowercase().ends_with("tensordecoder"));
         for property in factory.create().build()?.list_properties() {

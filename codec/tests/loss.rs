@@ -7,7 +7,7 @@ mod streams;
 #[path = "common/units.rs"]
 mod units;
 
-use fcm_codec::bitstream::stream::{salvage, split as spans};
+use fcm_codec::bitstream::stream::{MARKER, UnitSpan, salvage, shorten, slice_ends, split as spans};
 use fcm_codec::{Damage, Decoded, Decoder, ErrorKind, Limits, Result};
 use streams::{Stream, expect_exact, write_all};
 use units::{PREDICTED, RANDOM_ACCESS, RawUnit, join, split};
@@ -163,6 +163,57 @@ fn what_is_left_of_an_access_unit_is_cut_where_it_is_damaged() -> Result<()> {
     salvage(&mut flipped, &Limits::default(), &mut left)?;
     assert_eq!(left.len(), 4);
     Ok(())
+}
+
+#[test]
+fn a_shortened_access_unit_is_what_is_left_when_the_weaker_slices_are_lost() -> Result<()> {
+    let (limits, mut found, mut left) = (Limits::default(), Vec::new(), Vec::new());
+    let mut shorter = 0;
+    for stream in streams::all() {
+        for unit in &stream.units {
+            spans(unit, &limits, &mut found)?;
+            let ends: Vec<usize> = slice_ends(&found).collect();
+            assert_eq!(ends.last(), Some(&unit.len()), "{}", stream.name);
+            for slices in 1..=ends.len() + 1 {
+                // What is there already stays.
+                let mut out = vec![7];
+                let kept = shorten(unit, slices, &limits, &mut found, &mut out)?;
+                assert_eq!(kept, slices.min(ends.len()));
+                let mut lost = unit[..ends[kept - 1]].to_vec();
+                salvage_marked(&mut lost, &mut left)?;
+                assert!(out[0] == 7 && out[1..] == lost, "{}: {slices} slices", stream.name);
+                assert_eq!(lost == *unit, kept == ends.len());
+                spans(&lost, &limits, &mut found)?;
+                shorter += usize::from(kept < ends.len());
+            }
+        }
+    }
+    assert!(shorter > 2, "{shorter} access units of several slices");
+    Ok(())
+}
+
+/// [`salvage`], which knows no markers, on a unit of a byte stream.
+fn salvage_marked(unit: &mut Vec<u8>, left: &mut Vec<UnitSpan>) -> Result<()> {
+    let marked = unit.starts_with(&MARKER);
+    let mut bytes = unit.split_off(if marked { MARKER.len() } else { 0 });
+    salvage(&mut bytes, &Limits::default(), left)?;
+    unit.append(&mut bytes);
+    Ok(())
+}
+
+#[test]
+fn only_whole_access_units_are_shortened_and_never_to_nothing() {
+    let (stream, mut out) = (sliced(), Vec::new());
+    let unit = &stream.units[0];
+    let mut refused =
+        |unit: &[u8], slices| shorten(unit, slices, &Limits::default(), &mut Vec::new(), &mut out).unwrap_err();
+    assert_eq!(refused(unit, 0).kind(), ErrorKind::InvalidConfig);
+    assert_eq!(refused(&unit[..unit.len() - 1], 1).kind(), ErrorKind::InsufficientData);
+    let mut flipped = unit.clone();
+    flipped[30] ^= 1;
+    assert_eq!(refused(&flipped, 1).kind(), ErrorKind::Corruption);
+    assert_eq!(refused(&[&unit[..], &[0]].concat(), 1).kind(), ErrorKind::Corruption);
+    assert!(out.is_empty());
 }
 
 #[test]

@@ -8,7 +8,7 @@ pub mod stream;
 pub(crate) mod unit;
 mod video;
 
-pub use access_unit::FRAME_NUMBERS;
+pub use access_unit::{FRAME_NUMBERS, MAX_SLICES};
 pub use sequence::{InnerCodec, Reduction, Sequence, VERSION};
 pub use unit::UnitType;
 pub use video::{Chroma, MAX_SIDE, PictureFormat, VideoCodec};

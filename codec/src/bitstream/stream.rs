@@ -167,7 +167,7 @@ pub fn split(access_unit: &[u8], limits: &Limits, units: &mut Vec<UnitSpan>) -> 
 pub fn salvage(bytes: &mut Vec<u8>, limits: &Limits, units: &mut Vec<UnitSpan>) -> Result<(FrameKind, u32)> {
     let (mut at, mut end) = (0, None);
     while let Ok(unit) = Unit::read(&bytes[at..], limits) {
-        if matches!(unit.header.unit_type, UnitType::RandomAccessFrame | UnitType::PredictedFrame) {
+        if unit.header.unit_type.is_frame() {
             end = Some((at, unit.header));
         }
         at += unit.len;
@@ -181,6 +181,39 @@ pub fn salvage(bytes: &mut Vec<u8>, limits: &Limits, units: &mut Vec<UnitSpan>) 
         unit::end_access_unit(&mut bytes[start..]);
     }
     split(bytes, limits, units)
+}
+
+/// Bytes of an access unit that ends with each of its slices in turn, strongest first; one entry for a frame that is not sliced.
+/// `units` as [`split`] gave them.
+pub fn slice_ends(units: &[UnitSpan]) -> impl Iterator<Item = usize> + '_ {
+    units.iter().filter(|unit| unit.unit_type.is_frame()).map(|unit| unit.range.end)
+}
+
+/// Appends to `out` the access unit without the slices of its frame behind the first `slices`, which are the weaker ones: the last that is left
+/// ends it, with its check (docs/bitstream.md §4.3). Of either format, which stays. `units` as for [`split`]; they are those
+/// of the whole access unit. Returns how many slices are left, fewer than asked for if there are no more.
+///
+/// # Errors
+/// As [`split`], and `InvalidConfig` for 0 slices: nothing of a frame can be used without its first.
+pub fn shorten(
+    access_unit: &[u8],
+    slices: usize,
+    limits: &Limits,
+    units: &mut Vec<UnitSpan>,
+    out: &mut Vec<u8>,
+) -> Result<usize> {
+    if slices == 0 {
+        return Err(Error::config("0 slices of an access unit, at least 1 is needed"));
+    }
+    split(access_unit, limits, units)?;
+    let (left, last) =
+        units.iter().filter(|unit| unit.unit_type.is_frame()).take(slices).enumerate().last().expect("a frame");
+    let start = out.len() + last.range.start;
+    out.extend_from_slice(&access_unit[..last.range.end]);
+    if last.range.end < access_unit.len() {
+        unit::end_access_unit(&mut out[start..]);
+    }
+    Ok(left + 1)
 }
 
 /// The sequence parameter set of a random access unit, whole, without a marker: the `codec_data` of a packetized stream. `None` for a

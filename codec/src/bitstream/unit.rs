@@ -58,6 +58,11 @@ impl UnitType {
             _ => return None,
         })
     }
+
+    /// Whether it is a frame, or a slice of one.
+    pub fn is_frame(self) -> bool {
+        matches!(self, UnitType::RandomAccessFrame | UnitType::PredictedFrame)
+    }
 }
 
 /// First byte of a unit.
