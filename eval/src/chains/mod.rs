@@ -132,13 +132,14 @@ pub trait Chain: Send + Sync {
 }
 
 /// Names of all chains.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 13] = [
     "uncompressed",
     "fcm-none",
     "fcm-ecs",
     "fcm-simplified",
     "fcm-z-score",
     "fcm-relevance",
+    "fcm-skip-0",
     "fctm-x265",
     "f16-zstd",
     "f16-pco",
