@@ -159,8 +159,12 @@ impl Decoder {
         let unit = AccessUnit::read_whole(access_unit, &self.config.limits)?;
         let missing = before.map(|b| unit.number.wrapping_sub(b + 1) % FRAME_NUMBERS);
         let random_access = unit.kind == FrameKind::RandomAccess;
-        if let Some(payload) = unit.sequence {
-            self.start(payload)?;
+        if let Some(payload) = unit.sequence
+            && let Err(error) = self.start(payload)
+        {
+            // What follows belongs to the sequence that cannot be decoded, not to the one before.
+            self.reset();
+            return Err(error);
         }
         let continuous = random_access || missing == Some(0);
         let exact_only = self.config.exact_only;

@@ -9,6 +9,7 @@ mod streams;
 mod targets;
 
 use common::Random;
+use fcm_codec::bitstream::VERSION;
 use std::path::PathBuf;
 
 fn corpus(target: &str) -> PathBuf {
@@ -103,11 +104,12 @@ fn write_seeds() -> std::io::Result<()> {
     };
     for (n, stream) in streams::all().iter().enumerate() {
         let bytes = stream.bytes();
-        put("decode", &format!("stream-{n}"), &bytes)?;
-        put("decode", &format!("unit-{n}"), &stream.units[0])?;
-        put("chunked", &format!("stream-{n}"), &[&[3, 1, 7, 30], &bytes[..]].concat())?;
+        // Seeds of earlier versions have other names.
+        put("decode", &format!("stream-{VERSION}-{n}"), &bytes)?;
+        put("decode", &format!("unit-{VERSION}-{n}"), &stream.units[0])?;
+        put("chunked", &format!("stream-{VERSION}-{n}"), &[&[3, 1, 7, 30], &bytes[..]].concat())?;
         let shifted = [&[1, 50, 0xFC, 0x46], &bytes[bytes.len() / 3..]].concat();
-        put("chunked", &format!("late-{n}"), &shifted)?;
+        put("chunked", &format!("late-{VERSION}-{n}"), &shifted)?;
     }
     for n in 0..12u64 {
         let mut random = Random(n + 1);

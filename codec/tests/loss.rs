@@ -85,6 +85,19 @@ fn a_discontinuity_of_unknown_length_is_damage_and_a_reset_waits() -> Result<()>
     Ok(())
 }
 
+#[test]
+fn frames_behind_a_sequence_that_cannot_be_decoded_are_not_taken_for_those_of_the_one_before() -> Result<()> {
+    let all = resilient();
+    let other = all.iter().find(|s| s.config.transform.is_some()).expect("a calibrated stream");
+    let mut decoder = all[0].decoder();
+    damage(&mut decoder, &all[0].units[0])?;
+    let error = decoder.decode(&other.units[0]).err().expect("a transform that was not given");
+    assert_eq!(error.kind(), ErrorKind::Transform);
+    assert!(matches!(decoder.decode(&other.units[1])?, Decoded::AwaitingRandomAccess { missing: None }));
+    assert_eq!(damage(&mut decoder, &all[0].units[3])?, None);
+    Ok(())
+}
+
 fn sliced() -> Stream {
     streams::all().pop().expect("the last stream has slices")
 }

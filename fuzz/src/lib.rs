@@ -12,6 +12,7 @@ mod source;
 mod units;
 
 use fcm_codec::bitstream::stream::{Inspector, Scan, convert, scan};
+use fcm_codec::picture::{PictureReader, Read};
 use fcm_codec::{
     Decoded, Decoder, DecoderConfig, Dtype, Encoder, EncoderConfig, ErrorKind, FrameKind, FrameRequest, Layout, Limits,
     StatisticsMode, StreamFormat, TensorMut, Transform,
@@ -61,8 +62,10 @@ pub fn decode(data: &[u8]) {
     let mut decoder = decoder(&EncoderConfig::default());
     let mut inspector = Inspector::new(limits());
     let _ = decode_and_write(&mut decoder, data);
+    let mut pictures = PictureReader::new(limits());
     let _ = inspector.inspect(data);
     let _ = inspector.read_header(data);
+    let _ = pictures.read(data);
     for format in [StreamFormat::ByteStream, StreamFormat::Packetized] {
         let mut converted = Vec::new();
         if convert(data, format, &limits(), &mut converted).is_ok() {
@@ -73,6 +76,8 @@ pub fn decode(data: &[u8]) {
         for (_, unit) in access_units(data, format, &mut std::iter::repeat(usize::MAX)) {
             let inspected = inspector.inspect(&unit);
             let decoded = decode_and_write(&mut decoder, &unit);
+            let picture = pictures.read(&unit).is_ok_and(|read| matches!(read, Read::Picture(_)));
+            assert!(!picture || decoded != Ok(true), "a stream of two inner codecs");
             // What decodes can be inspected. (The opposite is not so: an inspector reads no payloads.)
             assert!(decoded != Ok(true) || inspected.is_ok(), "{decoded:?} {inspected:?}");
         }
