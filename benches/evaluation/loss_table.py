@@ -1,6 +1,6 @@
 """What packet loss costs a tracker, with what GStreamer has against it: feedback (PLI), error correction, retransmission.
 
-python3 benches/evaluation/loss_table.py [--qp 32] [--seeds 12] [--scene]     -> docs/results/loss.md and .json (with --scene: loss-scene)
+python3 benches/evaluation/loss_table.py [--qp 32] [--seeds 8] [--scene]     -> docs/results/loss.md and .json (with --scene: loss-scene)
 Every row is runs of examples/loss: features through fcmenc, RTP packets, a seeded channel, fcmdec, the network's second half and boxtrack,
 against ground truth. Without the measuring data, or with --scene, a rendered scene and the project's own network are used.
 """
@@ -73,7 +73,7 @@ def real(folder):
 def main():
     a = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     a.add_argument("--qp", type=int, default=32)
-    a.add_argument("--seeds", type=int, default=12)
+    a.add_argument("--seeds", type=int, default=8)
     a.add_argument("--scene", action="store_true")
     a = a.parse_args()
     packages = ["fcm-cli", "fcm-eval", "fcm-scenes"]

@@ -247,6 +247,8 @@ fn watch(pipeline: &gst::Pipeline, a: &Arguments, truth: &[Vec<Object>], seed: u
     let end = bus.timed_pop_filtered(PATIENCE, &[gst::MessageType::Eos, gst::MessageType::Error]);
     match end.as_ref().map(|message| message.view()) {
         Some(gst::MessageView::Eos(_)) => {}
+        // Loss may be so great that nothing could be decoded, which fcmdec takes for an error at the end.
+        Some(gst::MessageView::Error(e)) if e.src() == Some(decoder.upcast_ref()) && *shown.lock().unwrap() == 0 => {}
         Some(gst::MessageView::Error(e)) => {
             bail!("{}: {}", e.src().map(|s| s.path_string()).unwrap_or_default(), e.error())
         }
