@@ -151,6 +151,8 @@ fn round(layout: &Layout, frames: &[Features], transform: &Arc<Transform>, threa
     let config = EncoderConfig {
         transform: Some(transform.clone()),
         rate_control: RateControl::ConstantQp(26),
+        // The most work that a frame can be, however still the scene is.
+        skip_threshold: 0.0,
         threads,
         ..EncoderConfig::default()
     };
