@@ -1,5 +1,6 @@
-//! What `fcmenc` and `fcmdec` share as elements: one sink and one source pad that are always there, and their functions.
+//! What elements with one sink and one source pad share: the pads, their functions, and which events wait for caps.
 
+use gst::prelude::*;
 use gst::subclass::prelude::*;
 
 /// An element with one sink and one source pad. Each function is called with panics caught and posted as errors.
@@ -15,6 +16,31 @@ pub trait CodingElement: ElementImpl {
 
     /// A query came to either pad.
     fn query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool;
+}
+
+/// An element whose source caps may come after events that must go behind them.
+pub trait EventsBehindCaps: CodingElement {
+    /// The source pad.
+    fn src_pad(&self) -> &gst::Pad;
+
+    /// Keeps an event for later if the caps of the source pad are not known yet; returns whether it did.
+    fn hold(&self, event: &gst::Event) -> bool;
+
+    /// Passes an event from upstream on, or keeps it until the caps are known, which must go first.
+    fn forward(&self, event: gst::Event) -> bool {
+        // A gap is no sticky event, but it needs the segment that waits before it.
+        let waits = event.is_sticky() || event.type_() == gst::EventType::Gap;
+        let keep = event.is_serialized() && waits && event.type_() != gst::EventType::StreamStart;
+        (keep && self.hold(&event)) || self.src_pad().push_event(event)
+    }
+}
+
+/// Adds `event` to those that wait, if `waits`; returns that.
+pub fn hold_if(waits: bool, waiting: &mut Vec<gst::Event>, event: &gst::Event) -> bool {
+    if waits {
+        waiting.push(event.clone());
+    }
+    waits
 }
 
 /// Templates of the two pads, sink first.

@@ -76,12 +76,14 @@ const REPEAT_AFTER_LOSS: Duration = Duration::from_millis(200);
 pub struct Pacer {
     last: Option<Instant>,
     waiting: bool,
+    /// Requests so far: each says which one it is.
+    count: u32,
 }
 
 impl Pacer {
     /// Frames cannot be used; `new_loss`: something was lost just now, it is not just that a random access point has not come yet. Returns
     /// whether to ask, not more often than every `interval`.
-    pub fn lost(&mut self, now: Instant, new_loss: bool, interval: Duration) -> bool {
+    fn lost(&mut self, now: Instant, new_loss: bool, interval: Duration) -> bool {
         let wait = match (std::mem::replace(&mut self.waiting, true), new_loss) {
             (false, _) => interval,
             (true, true) => interval.max(REPEAT_AFTER_LOSS),
@@ -92,6 +94,20 @@ impl Pacer {
             self.last = Some(now);
         }
         ask
+    }
+
+    /// The request to send upstream now, if it is time to ask: as [`Self::lost`].
+    pub fn ask(&mut self, new_loss: bool, interval: Duration) -> Option<gst::Event> {
+        self.lost(Instant::now(), new_loss, interval).then(|| {
+            let request = Request { running_time: None, all_headers: true, count: self.count };
+            self.count = self.count.wrapping_add(1);
+            upstream(&request)
+        })
+    }
+
+    /// Another stream begins; requests go on being counted.
+    pub fn restart(&mut self) {
+        *self = Self { count: self.count, ..Self::default() };
     }
 
     /// A random access point came: the next loss may ask at once.

@@ -6,8 +6,8 @@ use super::Conceal;
 use super::settings::{self, Settings};
 use super::stats::Stats;
 use crate::caps::{self, CodedCaps, Framerate, TensorFormat, TensorInfo};
-use crate::coding_element::{self, CodingElement};
-use crate::force_key_unit::{self, Pacer, Request};
+use crate::coding_element::{self, CodingElement, EventsBehindCaps};
+use crate::force_key_unit::Pacer;
 use crate::tensor_io::{self, pool::TensorPool};
 use crate::{error, statistics_meta, transform_files};
 use fcm_codec::bitstream::{FRAME_NUMBERS, InnerCodec, stream::Inspector};
@@ -84,7 +84,6 @@ struct Stream {
     /// Time of the access unit decoded last.
     last_pts: Option<gst::ClockTime>,
     requests: Pacer,
-    request_count: u32,
     last_warning: Option<Instant>,
     unreported: u64,
 }
@@ -159,7 +158,6 @@ impl Stream {
             last_number: None,
             last_pts: None,
             requests: Pacer::default(),
-            request_count: 0,
             last_warning: None,
             unreported: 0,
         })
@@ -201,7 +199,7 @@ impl Stream {
         self.last_number = None;
         self.last_pts = None;
         self.last_raw = None;
-        self.requests = Pacer::default();
+        self.requests.restart();
     }
 }
 
@@ -343,10 +341,8 @@ impl FcmDec {
                     Loss::Unpredictable(_) => false,
                     Loss::Inexact(damage) => damage.missing != Some(0) || damage.groups.0 < damage.groups.1,
                 };
-            if stream.requests.lost(Instant::now(), new_loss, interval) {
-                let request = Request { running_time: None, all_headers: true, count: stream.request_count };
-                stream.request_count = stream.request_count.wrapping_add(1);
-                out.push(Output::Upstream(force_key_unit::upstream(&request)));
+            if let Some(request) = stream.requests.ask(new_loss, interval) {
+                out.push(Output::Upstream(request));
                 self.state.lock().unwrap().stats.sync_requests += 1;
             }
         }
@@ -607,22 +603,6 @@ impl FcmDec {
         }
     }
 
-    /// Passes an event on, or keeps it until the raw caps are known, which must go first.
-    fn forward(&self, event: gst::Event) -> bool {
-        // A gap is no sticky event, but it needs the segment that waits before it.
-        let waits = event.is_sticky() || event.type_() == gst::EventType::Gap;
-        let keep = event.is_serialized() && waits && event.type_() != gst::EventType::StreamStart;
-        let kept = keep
-            && self.with_stream(|stream| {
-                let wait = stream.downstream.sent.is_none();
-                if wait {
-                    stream.downstream.waiting.push(event.clone());
-                }
-                wait
-            }) == Some(true);
-        kept || self.srcpad.push_event(event)
-    }
-
     /// Raw caps that could be sent now.
     fn offer(&self, filter: Option<&gst::CapsRef>) -> gst::Caps {
         let offer = self.state.lock().unwrap().offer.clone();
@@ -648,6 +628,18 @@ fn mark_repeated(buffer: &mut gst::BufferRef, layout: &Layout, statistics: &Fram
     buffer.set_flags(gst::BufferFlags::CORRUPTED);
     statistics_meta::attach(buffer, layout, statistics, false);
     statistics_meta::note_damage(buffer, count);
+}
+
+impl EventsBehindCaps for FcmDec {
+    fn src_pad(&self) -> &gst::Pad {
+        &self.srcpad
+    }
+
+    fn hold(&self, event: &gst::Event) -> bool {
+        self.with_stream(|stream| {
+            coding_element::hold_if(stream.downstream.sent.is_none(), &mut stream.downstream.waiting, event)
+        }) == Some(true)
+    }
 }
 
 impl CodingElement for FcmDec {

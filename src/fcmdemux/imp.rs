@@ -2,9 +2,9 @@
 
 use super::retiming::Retiming;
 use crate::caps::{self, CodedCaps};
-use crate::coding_element::{self, CodingElement};
+use crate::coding_element::{self, CodingElement, EventsBehindCaps};
 use crate::error;
-use crate::force_key_unit::{self, Pacer, Request};
+use crate::force_key_unit::Pacer;
 use crate::picture::beside::{Beside, Info, Known};
 use crate::picture::video;
 use fcm_codec::bitstream::{InnerCodec, stream::Inspector};
@@ -50,7 +50,6 @@ struct Stream {
     had_input: bool,
     had_output: bool,
     requests: Pacer,
-    request_count: u32,
     last_warning: Option<Instant>,
     unreported: u64,
 }
@@ -92,7 +91,6 @@ impl Stream {
             had_input: false,
             had_output: false,
             requests: Pacer::default(),
-            request_count: 0,
             last_warning: None,
             unreported: 0,
         }
@@ -104,7 +102,7 @@ impl Stream {
         self.retiming = Retiming::default();
         self.discont = true;
         self.losing = false;
-        self.requests = Pacer::default();
+        self.requests.restart();
     }
 
     /// Caps of the video of `sequence`, if they are new, and what waited for them.
@@ -195,10 +193,8 @@ impl FcmDemux {
             }
         }
         let new_loss = discont || matches!(loss, Loss::Damaged(_));
-        if stream.requests.lost(Instant::now(), new_loss, Duration::ZERO) {
-            let request = Request { running_time: None, all_headers: true, count: stream.request_count };
-            stream.request_count = stream.request_count.wrapping_add(1);
-            out.push(Output::Upstream(force_key_unit::upstream(&request)));
+        if let Some(request) = stream.requests.ask(new_loss, Duration::ZERO) {
+            out.push(Output::Upstream(request));
             stats.sync_requests += 1;
         }
         out
@@ -280,20 +276,16 @@ impl FcmDemux {
         }
         result
     }
+}
 
-    /// Passes an event on, or keeps it until the caps are known, which must go first.
-    fn forward(&self, event: gst::Event) -> bool {
-        let waits = event.is_sticky() || event.type_() == gst::EventType::Gap;
-        let keep = event.is_serialized() && waits && event.type_() != gst::EventType::StreamStart;
-        let kept = keep
-            && self.with_stream(|stream| {
-                let wait = stream.sent_caps.is_none();
-                if wait {
-                    stream.waiting.push(event.clone());
-                }
-                wait
-            }) == Some(true);
-        kept || self.srcpad.push_event(event)
+impl EventsBehindCaps for FcmDemux {
+    fn src_pad(&self) -> &gst::Pad {
+        &self.srcpad
+    }
+
+    fn hold(&self, event: &gst::Event) -> bool {
+        self.with_stream(|stream| coding_element::hold_if(stream.sent_caps.is_none(), &mut stream.waiting, event))
+            == Some(true)
     }
 }
 

@@ -6,7 +6,7 @@
 use super::settings::{self, Settings};
 use super::stats::Stats;
 use crate::caps::{self, CodedCaps, RawCaps, TensorFormat};
-use crate::coding_element::{self, CodingElement};
+use crate::coding_element::{self, CodingElement, EventsBehindCaps};
 use crate::force_key_unit::{self, Request};
 use crate::tensor_io::{self, MappedFrame};
 use crate::{error, statistics_meta, transform_files};
@@ -413,22 +413,6 @@ impl FcmEnc {
         );
     }
 
-    /// Passes an event on, or keeps it until the coded caps are known, which must go first.
-    fn forward(&self, event: gst::Event) -> bool {
-        // A gap is no sticky event, but it needs the segment that waits before it.
-        let waits = event.is_sticky() || event.type_() == gst::EventType::Gap;
-        let keep = event.is_serialized() && waits && event.type_() != gst::EventType::StreamStart;
-        let kept = keep
-            && self.with_stream(|stream| {
-                let wait = stream.coded_caps.is_none();
-                if wait {
-                    stream.waiting.push(event.clone());
-                }
-                wait
-            }) == Some(true);
-        kept || self.srcpad.push_event(event)
-    }
-
     /// The next frame starts a new stream.
     fn restart(stream: &mut Stream) {
         if let Some(encoder) = &mut stream.encoder {
@@ -436,6 +420,17 @@ impl FcmEnc {
         }
         stream.discont = true;
         stream.last_key_unit = None;
+    }
+}
+
+impl EventsBehindCaps for FcmEnc {
+    fn src_pad(&self) -> &gst::Pad {
+        &self.srcpad
+    }
+
+    fn hold(&self, event: &gst::Event) -> bool {
+        self.with_stream(|stream| coding_element::hold_if(stream.coded_caps.is_none(), &mut stream.waiting, event))
+            == Some(true)
     }
 }
 

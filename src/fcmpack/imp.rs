@@ -4,7 +4,7 @@
 
 use super::settings::{self, Settings};
 use crate::caps::{self, RawCaps, TensorFormat};
-use crate::coding_element::{self, CodingElement};
+use crate::coding_element::{self, CodingElement, EventsBehindCaps};
 use crate::picture::beside::{Beside, Record};
 use crate::picture::formats::{self, Format};
 use crate::tensor_io::{self, MappedFrame};
@@ -309,20 +309,16 @@ impl FcmPack {
             }
         }
     }
+}
 
-    /// Passes an event on, or keeps it until the caps of pictures are known, which must go first.
-    fn forward(&self, event: gst::Event) -> bool {
-        let waits = event.is_sticky() || event.type_() == gst::EventType::Gap;
-        let keep = event.is_serialized() && waits && event.type_() != gst::EventType::StreamStart;
-        let kept = keep
-            && self.with_stream(|stream| {
-                let wait = stream.sent_caps.is_none();
-                if wait {
-                    stream.waiting.push(event.clone());
-                }
-                wait
-            }) == Some(true);
-        kept || self.srcpad.push_event(event)
+impl EventsBehindCaps for FcmPack {
+    fn src_pad(&self) -> &gst::Pad {
+        &self.srcpad
+    }
+
+    fn hold(&self, event: &gst::Event) -> bool {
+        self.with_stream(|stream| coding_element::hold_if(stream.sent_caps.is_none(), &mut stream.waiting, event))
+            == Some(true)
     }
 }
 

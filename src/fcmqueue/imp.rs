@@ -9,7 +9,7 @@ use super::report::{Counters, Notice, Report};
 use super::settings::{self, Settings};
 use crate::caps;
 use crate::coding_element;
-use crate::force_key_unit::{self, Request};
+use crate::force_key_unit;
 use fcm_codec::FrameKind;
 use fcm_codec::bitstream::stream;
 use gst::glib;
@@ -52,7 +52,6 @@ struct State {
     counters: Counters,
     report: Report,
     requests: force_key_unit::Pacer,
-    request_count: u32,
 }
 
 impl Default for State {
@@ -69,7 +68,6 @@ impl Default for State {
             counters: Counters::default(),
             report: Report::default(),
             requests: force_key_unit::Pacer::default(),
-            request_count: 0,
         }
     }
 }
@@ -100,13 +98,9 @@ impl State {
         let degraded = self.report.degraded();
         let notice = self.report.note(now, dropped, settings.limits.well(&level));
         self.counters.degradations += u64::from(!degraded && self.report.degraded());
-        let ask = dropped.frames() > 0 && settings.request_keyframe && self.requests.lost(now, true, REQUEST_INTERVAL);
-        let request = ask.then(|| {
-            let request = Request { running_time: None, all_headers: true, count: self.request_count };
-            self.request_count = self.request_count.wrapping_add(1);
-            self.counters.keyframe_requests += 1;
-            force_key_unit::upstream(&request)
-        });
+        let ask = dropped.frames() > 0 && settings.request_keyframe;
+        let request = ask.then(|| self.requests.ask(true, REQUEST_INTERVAL)).flatten();
+        self.counters.keyframe_requests += u64::from(request.is_some());
         News { message: notice.map(|notice| notice.structure(&level)), request }
     }
 

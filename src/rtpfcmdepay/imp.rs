@@ -2,7 +2,7 @@
 
 use super::settings::{self, Counters, Settings};
 use crate::caps::{self, CodedCaps};
-use crate::force_key_unit::{self, Pacer, Request};
+use crate::force_key_unit::Pacer;
 use crate::rtp;
 use crate::rtp::assembly::{Assembled, Assembler, Received};
 use fcm_codec::bitstream::stream::{Inspector, MARKER};
@@ -14,7 +14,7 @@ use gst_rtp::prelude::*;
 use gst_rtp::rtp_buffer::{RTPBuffer, Readable};
 use gst_rtp::subclass::prelude::*;
 use std::sync::{LazyLock, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new("rtpfcmdepay", gst::DebugColorFlags::empty(), Some("Feature stream depayloader"))
@@ -31,7 +31,6 @@ struct Stream {
     /// A random access point was seen.
     joined: bool,
     requests: Pacer,
-    request_count: u32,
     /// When the access unit that is being put together was captured, if its packets say so.
     captured: Vec<(gst::Caps, gst::ClockTime, Option<gst::ClockTime>)>,
     /// Time of its first packet.
@@ -47,7 +46,6 @@ impl Stream {
             waiting: true,
             joined: false,
             requests: Pacer::default(),
-            request_count: 0,
             captured: Vec::new(),
             pts: None,
         }
@@ -86,14 +84,13 @@ impl RtpFcmDepay {
 
     /// Something cannot be used for want of a random access point. Returns the event to send upstream, if it is time to ask.
     fn miss(&self, stream: &mut Stream, settings: &Settings, new_loss: bool) -> Option<gst::Event> {
-        if !settings.request_keyframe || !stream.requests.lost(Instant::now(), new_loss, Duration::ZERO) {
+        if !settings.request_keyframe {
             return None;
         }
-        let request = Request { running_time: None, all_headers: true, count: stream.request_count };
-        stream.request_count = stream.request_count.wrapping_add(1);
+        let request = stream.requests.ask(new_loss, Duration::ZERO)?;
         self.counters.lock().unwrap().sync_requests += 1;
         gst::debug!(CAT, imp = self, "asking for a random access point");
-        Some(force_key_unit::upstream(&request))
+        Some(request)
     }
 
     /// Chooses the framing and sets the caps downstream for the sequence parameter set that came last, unless they are set.

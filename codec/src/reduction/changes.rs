@@ -43,15 +43,17 @@ impl Changes {
             return None;
         }
         self.distances.resize(panels.len() / dimension, 0.0);
-        let blocks = self.distances.par_chunks_exact_mut(LANES).zip(self.reference.par_chunks_exact(size));
-        let blocks = blocks.zip(panels.par_chunks_exact(size));
+        let (distances, reference) = (&mut self.distances, &self.reference);
         let measure = |((distances, reference), panel): ((&mut [f32], &[f32]), &[f32])| {
             distances.copy_from_slice(&squared_distances(reference, panel));
         };
         match parallel {
-            true => blocks.for_each(measure),
+            true => {
+                let blocks = distances.par_chunks_exact_mut(LANES).zip(reference.par_chunks_exact(size));
+                blocks.zip(panels.par_chunks_exact(size)).for_each(measure);
+            }
             false => {
-                let blocks = self.distances.chunks_exact_mut(LANES).zip(self.reference.chunks_exact(size));
+                let blocks = distances.chunks_exact_mut(LANES).zip(reference.chunks_exact(size));
                 blocks.zip(panels.chunks_exact(size)).for_each(measure);
             }
         }

@@ -96,6 +96,7 @@ impl PlaneCoder {
     /// A coder of `components` planes of `height × width` levels.
     pub fn new(components: usize, height: usize, width: usize, syntax: Syntax, max_decisions: u64) -> Self {
         let positions = height * width;
+        let first = Tables::new(components, syntax);
         Self {
             syntax,
             components,
@@ -110,8 +111,8 @@ impl PlaneCoder {
             activity: vec![0; positions],
             active: Vec::with_capacity(positions),
             decisions: 0,
-            first: Tables::new(components, syntax),
-            tables: Tables::new(components, syntax),
+            tables: first.clone(),
+            first,
         }
     }
 

@@ -24,7 +24,7 @@ pub struct Syntax {
 }
 
 /// All models of a sequence.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Tables {
     /// Buckets, and nodes of the tree that codes one.
     pub buckets: usize,
