@@ -1,6 +1,6 @@
 # The commands of the project. Cargo does the work; this file fetches what is missing and gives each job one name.
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test bench bench-streams results results-rate results-loss soak network prior lint fmt doc fuzz install deb clean
+.PHONY: help deps demo test bench bench-streams results results-rate results-loss soak network prior pair lint fmt doc fuzz install deb clean
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
@@ -60,6 +60,10 @@ network: ## Train the project's own network again and compute the features of ex
 prior: ## Learn the first states of the native inner codec's models again, and compare: long
 	@scripts/install-deps build infer
 	@CARGO="$(CARGO)" scripts/learn-prior
+
+pair: ## Train a learned pair for the project's own network, or with PAIR="--network N.toml --models DIR SOURCE ..." for another: long
+	@scripts/install-deps build infer python
+	@CARGO="$(CARGO)" scripts/train-pair $(PAIR)
 
 lint: ## Formatting and clippy, warnings are errors
 	@scripts/install-deps build

@@ -1,0 +1,184 @@
+"""Trains a reduction and a restoration for the layers of a split network and writes them as reduction.onnx and restoration.onnx.
+
+python train.py --network NETWORK.toml --models FOLDER --out FOLDER SOURCE [SOURCE ...]
+
+A SOURCE is a folder of pictures or a video, with ":n" every n-th picture of it; nothing in them has to be labelled, for the network's
+own head on the original layers says what is wanted. README.md tells the whole recipe. Everything is seeded; GPUs add in an order of their
+own, so that two runs agree only nearly.
+"""
+import argparse
+import copy
+import json
+import math
+import os
+import time
+
+import torch
+
+from data import Scenes, read
+from export import export, sort
+from loss import distortion, task
+from network import SplitNetwork
+from pair import Chain, Quantiser, Reduction, Restoration, covariance, start_as_klt
+
+# Quantiser parameters that are trained for; the step is s/8 · 2^(qp/6), s the root mean variance of the layers (docs/bitstream.md 6).
+QP = (22.0, 42.0)
+# What a predicted frame's bits count beside those of a random access frame: most frames are predicted.
+SHARES = (0.15, 0.85)
+# Quantiser parameters that are measured on what is held out.
+HELD_QP = (24, 28, 32, 36, 40)
+# Weight of the layers' own error beside what the head makes of them, so that the restored layers stay layers.
+FAITHFUL = 0.03
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    p.add_argument("sources", nargs="+", metavar="SOURCE")
+    p.add_argument("--network", required=True, help="description of the split network, as fcm-eval takes it")
+    p.add_argument("--models", default=".", help="folder of its ONNX files")
+    p.add_argument("--out", required=True, help="folder for the pair and log.json")
+    p.add_argument("--validate", action="append", default=[], metavar="SOURCE", help="measured now and then, never learnt from")
+    p.add_argument("--components", type=int, default=256)
+    p.add_argument("--width", type=int, default=128, help="channels of the two small networks")
+    p.add_argument("--klt-pictures", type=int, default=400, help="pictures to begin with the Karhunen–Loève transform of")
+    p.add_argument("--steps", type=int, default=6000)
+    p.add_argument("--minutes", type=float, default=1e9, help="ends training early, the learning rate falls with the time then")
+    p.add_argument("--batch", type=int, default=8, help="pairs of pictures in a step")
+    p.add_argument("--rate", type=float, default=2.0, help="what 1000 bits count at qp 32, in findings lost")
+    p.add_argument("--learning-rate", type=float, default=1e-3)
+    p.add_argument("--seed", type=int, default=1)
+    p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    return p.parse_args()
+
+
+def source(text):
+    path, _, stride = text.rpartition(":")
+    return read(path, int(stride)) if path and stride.isdigit() else read(text, 1)
+
+
+class Training:
+    def __init__(self, args):
+        self.args, self.device = args, torch.device(args.device)
+        torch.manual_seed(args.seed)
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
+        self.network = SplitNetwork(args.network, args.models).to(self.device)
+        self.shapes = [shape for _, shape in self.network.layers]
+        random = torch.Generator().manual_seed(args.seed)
+        make = lambda names: Scenes([source(s) for s in names], self.network.size, self.network.pad, self.device, random)
+        self.scenes = make(args.sources)
+        self.held = make(args.validate) if args.validate else None
+        reduction = Reduction(self.shapes, args.components, args.width)
+        restoration = Restoration(self.shapes, args.components, args.width)
+        self.chain = Chain(reduction, restoration, Quantiser(self.start(reduction, restoration))).to(self.device)
+        self.log = []
+
+    @torch.no_grad()
+    def start(self, reduction, restoration):
+        total, products, count = 0.0, 0.0, 0
+        for _ in range(-(-self.args.klt_pictures // (2 * self.args.batch))):
+            layers = self.network.features(self.scenes.batch(self.args.batch).flatten(0, 1))
+            t, p, n = covariance(layers, self.shapes)
+            total, products, count = total + t, products + p, count + n
+        return start_as_klt(reduction, restoration, self.shapes, total.cpu(), products.cpu(), count)
+
+    def features(self, pairs):
+        """Layers of pairs [B,2,3,H,W]: all first pictures, then all second ones; and what the head finds in them."""
+        pictures = pairs.transpose(0, 1).flatten(0, 1)
+        with torch.no_grad():
+            layers = self.network.features(pictures)
+            return layers, self.network.head(layers)
+
+    def losses(self, chain, layers, found, qp):
+        """Task loss, kilobits and layers' error of a batch at qp [B], each over the findings or the frames in it."""
+        scale = torch.stack([l.var((1, 2, 3), correction=0) for l in layers]).mean(0).sqrt()
+        half = len(scale) // 2
+        restored, bits = chain(layers, scale[:half] / 8 * 2 ** (qp / 6))
+        lost, findings = task(self.network.head(restored), found)
+        kilobits = (bits * bits.new_tensor(SHARES)).sum(1) / 1000
+        return lost[:half] + lost[half:], kilobits, findings[:half] + findings[half:], distortion(restored, layers)
+
+    def step(self, qp):
+        layers, found = self.features(self.scenes.batch(self.args.batch))
+        lost, kilobits, findings, error = self.losses(self.chain, layers, found, qp)
+        # Per finding, so that crowded pictures may take more bits than empty ones.
+        findings = findings.mean() + 1.0
+        price = self.args.rate * 2 ** ((qp - 32) / 6 * 2.0)
+        loss = (lost.mean() + (price * kilobits).mean()) / findings + FAITHFUL * error.mean()
+        return loss, (lost.mean() / findings).item(), kilobits.mean().item(), error.mean().item()
+
+    def run(self):
+        args, chain = self.args, self.chain
+        linear = [p for m in (*chain.reduction.maps, *chain.restoration.maps) for p in m.parameters()]
+        small = [*chain.reduction.gate.parameters(), *chain.restoration.mend.parameters()]
+        groups = [(linear, 0.1), (small, 1.0), (list(chain.quantiser.parameters()), 10.0)]
+        rates = [args.learning_rate * share for _, share in groups]
+        optimiser = torch.optim.Adam([{"params": p, "lr": r} for (p, _), r in zip(groups, rates)], betas=(0.9, 0.99))
+        average = copy.deepcopy(chain).requires_grad_(False)
+        begun, n, done = time.monotonic(), 0, 0.0
+        self.validate(chain, 0)
+        while done < 1:
+            # The estimate of bits has to be right before anything follows it.
+            warm = min(1.0, n / 200)
+            factor = warm * (0.5 + 0.5 * math.cos(math.pi * done)) + 0.002
+            for group, rate in zip(optimiser.param_groups, rates):
+                group["lr"] = rate * factor
+            optimiser.param_groups[2]["lr"] = rates[2] * (0.1 + 0.9 * (1 - done))
+            qp = QP[0] + (QP[1] - QP[0]) * torch.rand(args.batch, device=self.device)
+            loss, lost, kilobits, error = self.step(qp)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            norm = torch.nn.utils.clip_grad_norm_(linear + small, 5.0)
+            if torch.isfinite(norm):
+                optimiser.step()
+            n += 1
+            done = max(n / args.steps, (time.monotonic() - begun) / (60 * args.minutes))
+            keep = min(0.998, n / (n + 50))
+            with torch.no_grad():
+                for a, p in zip(average.parameters(), chain.parameters()):
+                    a.lerp_(p, 1 - keep)
+            if n % 100 == 0:
+                print(f"step {n}, {time.monotonic() - begun:.0f} s: loss {loss.item():.4f}, lost {lost:.3f}, {kilobits:.2f} kbit, error {error:.3f}", flush=True)
+            if n % 1000 == 0:
+                self.validate(average, n)
+                self.save(average)
+        self.validate(average, n)
+        self.save(average)
+
+    @torch.no_grad()
+    def validate(self, chain, n):
+        """Loss and bits at a few quantisers, on what is never learnt from."""
+        if self.held is None:
+            return
+        chain.eval()
+        pairs = [self.held.plain(s, at) for s, held in enumerate(self.held.sources) for at in self.spread(len(held))]
+        sums = {qp: torch.zeros(4) for qp in HELD_QP}
+        for pair in pairs:
+            layers, found = self.features(pair.unsqueeze(0))
+            for qp in HELD_QP:
+                values = self.losses(chain, layers, found, torch.full((1,), float(qp), device=self.device))
+                sums[qp] += torch.stack([v.mean() for v in values]).cpu()
+        for qp, (lost, kilobits, findings, error) in sums.items():
+            row = {"step": n, "qp": qp, "lost": lost / max(findings, 1e-9), "kilobits": kilobits / len(pairs), "error": error / len(pairs)}
+            row = {name: round(float(value), 4) for name, value in row.items()}
+            self.log.append(row)
+            print("held out:", json.dumps(row), flush=True)
+        chain.train()
+
+    @staticmethod
+    def spread(count, wanted=6):
+        return range(0, count, max(1, count // wanted))
+
+    @torch.no_grad()
+    def save(self, chain):
+        reduction, restoration = copy.deepcopy(chain.reduction), copy.deepcopy(chain.restoration)
+        layers, _ = self.features(self.scenes.batch(2 * self.args.batch))
+        sort(reduction, restoration, reduction(*layers).transpose(0, 1).flatten(1).var(1))
+        os.makedirs(self.args.out, exist_ok=True)
+        export(reduction, restoration, [l[:1] for l in layers], [name for name, _ in self.network.layers], self.args.out)
+        with open(os.path.join(self.args.out, "log.json"), "w") as file:
+            json.dump({"arguments": {k: v for k, v in vars(self.args).items() if k not in ("out", "models")}, "held out": self.log}, file, indent=1)
+
+
+if __name__ == "__main__":
+    Training(arguments()).run()
