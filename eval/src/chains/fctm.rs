@@ -1,7 +1,7 @@
 //! The chain of MPEG's reference software: fused tensor, 10-bit tiles of a picture, a video codec; with statistics restored.
 
 use super::stage::Stage;
-use super::{Chain, FarSide, Input, KEY_INT_MAX, Sent, Setting, number};
+use super::{Chain, FarSide, Input, KEY_INT_MAX, Sent, Setting, number, runtime};
 use crate::features::Frame;
 use anyhow::{Context, Result, bail, ensure};
 use fcm_codec::bitstream::stream::end_of_stream;
