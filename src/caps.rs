@@ -412,7 +412,7 @@ impl CodedCaps {
             statistics_period: Some(sequence.stats_period),
             transform: match sequence.reduction {
                 Reduction::Dct => None,
-                Reduction::Klt(id) => Some(id),
+                Reduction::Calibrated(id) => Some(id),
             },
             codec_data: header.filter(|_| format == StreamFormat::Packetized),
             original: Some(original.unwrap_or_else(|| {

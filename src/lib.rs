@@ -23,6 +23,7 @@ pub mod fcmunpack;
 pub mod fcmvideodec;
 pub mod fcmvideoenc;
 mod force_key_unit;
+mod inference;
 mod picture;
 pub mod rtp;
 pub mod rtpfcmdepay;

@@ -1,8 +1,18 @@
-//! Reads the calibrated transforms that a property names.
+//! The calibrated transforms that a property names.
 
 use fcm_codec::{Error, ErrorKind, Limits, Transform};
 use std::path::Path;
 use std::sync::Arc;
+
+/// `error` with the files that the property `transform` names behind it, if it is about a transform.
+pub fn with_files(error: Error, property: Option<&Path>) -> Error {
+    match property {
+        Some(files) if error.kind() == ErrorKind::Transform => {
+            Error::new(ErrorKind::Transform, format!("{error} (transform={})", files.display()))
+        }
+        _ => error,
+    }
+}
 
 /// Reads one `.fcmt` file.
 ///

@@ -12,8 +12,9 @@ use crate::limits::{self, Limits};
 use crate::quantiser::{self, Steps, VALUE_MAX};
 use crate::reduction::Transform;
 use crate::reduction::forward;
-use crate::reduction::grid::{Grid, Refinement};
-use crate::reduction::inverse::Inverse;
+use crate::reduction::grid::Grid;
+use crate::reduction::inverse::{Fused, Inverse};
+use crate::reduction::learned::InferenceRuntime;
 use crate::refinement::Affine;
 use crate::slices::{self, FrameRead};
 use crate::statistics::{self, FrameStatistics, MeanStd, StatisticsMode};
@@ -27,9 +28,6 @@ pub(crate) mod picture;
 /// Predicted frames after which the vectors are summed anew, so that rounding errors of endless prediction stay small.
 const RENEWAL: u32 = 512;
 
-/// Values that are summed together where vectors are shorter.
-const LINE: usize = 4096;
-
 /// Largest finite binary16 value; restored values beyond it are clamped, not made infinite.
 const F16_MAX: f32 = 65_504.0;
 
@@ -38,7 +36,10 @@ const F16_MAX: f32 = 65_504.0;
 pub struct DecoderConfig {
     /// Calibrated transforms that streams may name, any number.
     pub transforms: Vec<Arc<Transform>>,
-    /// Worker threads, 1 to 64; 0 = one for each core. Default: 1. The result is the same for any number.
+    /// What runs the networks of learned transforms; other transforms need none.
+    pub runtime: Option<Arc<dyn InferenceRuntime>>,
+    /// Worker threads, 1 to 64; 0 = one for each core. Default: 1. The result is the same for any number, but with a learned transform in
+    /// the last bits, as its runtime rounds.
     pub threads: usize,
     /// Whether frames are given out only if they are exactly what the encoder reconstructed. If not, an error-resilient stream goes
     /// on after a loss, with [`DecodedFrame::damage`]. Default: false.
@@ -49,7 +50,7 @@ pub struct DecoderConfig {
 
 impl Default for DecoderConfig {
     fn default() -> Self {
-        Self { transforms: Vec::new(), threads: 1, exact_only: false, limits: Limits::default() }
+        Self { transforms: Vec::new(), runtime: None, threads: 1, exact_only: false, limits: Limits::default() }
     }
 }
 
@@ -116,12 +117,9 @@ struct Stream {
     sound: bool,
     signalled: PictureParameters,
     since_renewal: u32,
-    /// Refined layers are `base + factor · vectors` and then `refine[n]`, each by region of a position.
-    base: [Vec<f32>; 2],
-    factor: [f32; 2],
+    /// What restored layers are refined by, by region of a position.
     refine: Vec<[Affine; 2]>,
     moments: Vec<[Moments; 2]>,
-    line: [Vec<f32>; 2],
     /// A binary16 layer before rounding.
     wide: Vec<f32>,
     statistics: FrameStatistics,
@@ -152,7 +150,8 @@ impl Decoder {
     /// # Errors
     /// * `Corruption`, `InsufficientData`, `LimitExceeded`: the access unit is dropped; the decoder waits for the
     ///   next random access point and stays usable.
-    /// * `Transform`: the stream's transform is missing or another one was given; the message has both ids.
+    /// * `Transform`: the stream's transform is missing or another one was given, and the message has both ids; or it is a learned pair that
+    ///   cannot be run.
     /// * `Compatibility`, `Unsupported`: nothing of this stream can be decoded.
     pub fn decode(&mut self, access_unit: &[u8]) -> Result<Decoded<'_>> {
         let before = self.number.take();
@@ -226,12 +225,12 @@ impl Decoder {
         let same_layout = self.stream.as_ref().is_some_and(|s| s.sequence.layout == sequence.layout);
         let transform = match sequence.reduction {
             Reduction::Dct => None,
-            Reduction::Klt(id) => Some(self.transform(id)?),
+            Reduction::Calibrated(id) => Some(self.transform(id)?),
         };
         // The old state goes first: two of the largest size need not fit into memory together.
         self.layout_changed |= !same_layout;
         self.stream = None;
-        self.stream = Some(Box::new(Stream::new(sequence, payload.to_vec(), transform, &self.config.limits)?));
+        self.stream = Some(Box::new(Stream::new(sequence, payload.to_vec(), transform.as_deref(), &self.config)?));
         Ok(())
     }
 
@@ -246,16 +245,23 @@ impl Decoder {
 }
 
 impl Stream {
-    fn new(sequence: Sequence, payload: Vec<u8>, transform: Option<Arc<Transform>>, limits: &Limits) -> Result<Self> {
+    fn new(
+        sequence: Sequence,
+        payload: Vec<u8>,
+        transform: Option<&Transform>,
+        config: &DecoderConfig,
+    ) -> Result<Self> {
+        let (limits, runtime) = (&config.limits, config.runtime.as_deref());
         let grid = Grid::new(&sequence.layout, limits)?;
-        let components =
-            forward::check(&sequence.layout, &grid, transform.as_deref(), Some(sequence.components), limits)
-                .map_err(|e| if e.kind() == ErrorKind::InvalidConfig { Error::corrupt(e.to_string()) } else { e })?;
+        let components = forward::check(&sequence.layout, &grid, transform, Some(sequence.components), limits)
+            .map_err(|e| if e.kind() == ErrorKind::InvalidConfig { Error::corrupt(e.to_string()) } else { e })?;
         let positions = grid.positions();
         limits::check("number of values in the fused tensor", components as u64 * positions as u64, limits.max_fused)?;
         let layers = sequence.layout.layers().len();
         let regions = sequence.regions();
         let narrow = sequence.layout.layers().iter().filter(|l| l.dtype == Dtype::F16);
+        let inverse =
+            Inverse::new(&sequence.layout, grid.clone(), transform, components, regions, runtime, config.threads)?;
         let widest = narrow.map(|l| l.shape.elements() as usize).max().unwrap_or(0);
         Ok(Self {
             coder: PlaneCoder::new(components, grid.height, grid.width, sequence.syntax(), limits.max_decisions),
@@ -267,13 +273,10 @@ impl Stream {
             sound: false,
             signalled: PictureParameters::default(),
             since_renewal: 0,
-            base: [vec![0.0; grid.dimension], vec![0.0; if regions > 1 { grid.dimension } else { 0 }]],
-            factor: [1.0; 2],
             refine: vec![[Affine::IDENTITY; 2]; layers],
             moments: vec![[Moments::new(0.0); 2]; layers],
-            line: [vec![0.0; grid.dimension.max(LINE)], vec![0.0; if regions > 1 { grid.dimension } else { 0 }]],
             statistics: FrameStatistics { layers: vec![MeanStd::default(); layers], fused: MeanStd::default() },
-            inverse: Inverse::new(grid, transform, components),
+            inverse,
             wide: vec![0.0; widest],
             sequence,
             payload,
@@ -300,16 +303,10 @@ impl Stream {
                 self.inverse.add(&self.reconstruction, unit, pool);
             }
         }
-        self.refine_fused(unit);
+        self.refine_fused(unit)?;
         self.refine_layers();
         self.sound = true;
         Ok(read)
-    }
-
-    /// Regions with a refinement of their own: `None` where one holds for all positions.
-    fn regions(&self) -> Option<&[Relevance]> {
-        let restored = matches!(self.sequence.statistics, StatisticsMode::ZScore | StatisticsMode::Simplified);
-        (self.sequence.relevance && restored).then_some(&self.levels.relevance[..])
     }
 
     fn read_parameters(&mut self, unit: &AccessUnit<'_>, random_access: bool) -> Result<()> {
@@ -363,7 +360,7 @@ impl Stream {
 
     /// Σ and Σ² of the reconstruction, exact, and how many values they are of; by region.
     fn fused_sums(&self) -> [(i128, i128, usize); 2] {
-        let Some(regions) = self.regions() else {
+        let Some(regions) = regions_of(&self.sequence, &self.levels) else {
             return [(self.sum, self.squares, self.reconstruction.len()), (0, 0, 0)];
         };
         let mut background = (0i128, 0i128);
@@ -380,17 +377,14 @@ impl Stream {
         [relevant, (background.0, background.1, count)]
     }
 
-    fn refine_fused(&mut self, unit: f32) {
+    /// Refines the fused tensor and restores the layers of it.
+    fn refine_fused(&mut self, unit: f32) -> Result<()> {
         let sums = self.fused_sums();
         let decoded = sums.map(|(sum, squares, count)| fused_moments(sum, squares, count, unit));
-        for (region, decoded) in decoded.into_iter().enumerate().take(self.region_count()) {
-            let refine = match self.signalled.fused.get(region) {
-                Some(to) => to_pair(decoded, *to),
-                None => Affine::IDENTITY,
-            };
-            self.factor[region] = refine.scale as f32;
-            self.inverse.base(refine.offset as f32, &mut self.base[region]);
-        }
+        let refine = [0, 1].map(|region: usize| match self.signalled.fused.get(region) {
+            Some(to) => to_pair(decoded[region], *to),
+            None => Affine::IDENTITY,
+        });
         self.statistics.fused = match self.signalled.fused[..] {
             [to] => MeanStd { mean: f64::from(to.mean), std_dev: f64::from(to.std_dev) },
             [relevant, background] => {
@@ -399,20 +393,25 @@ impl Stream {
             }
             _ => fused_moments(self.sum, self.squares, self.reconstruction.len(), unit),
         };
+        self.restore(unit, refine)
+    }
+
+    /// Restores the layers of the fused tensor refined by `refine`, by region.
+    fn restore(&mut self, unit: f32, refine: [Affine; 2]) -> Result<()> {
+        let regions = regions_of(&self.sequence, &self.levels);
+        self.inverse.restore(Fused { values: &self.reconstruction, unit, regions }, refine)
     }
 
     fn region_count(&self) -> usize {
-        if self.regions().is_some() { 2 } else { 1 }
+        if regions_of(&self.sequence, &self.levels).is_some() { 2 } else { 1 }
     }
 
     fn refine_layers(&mut self) {
         let regions = self.region_count();
         for n in 0..self.moments.len() {
             for region in 0..regions {
-                let refinement = Refinement { base: &self.base[region], scale: self.factor[region] };
-                let relevance = &self.levels.relevance;
-                let taken = |p: usize| regions == 1 || usize::from(relevance[p]) == region;
-                self.moments[n][region] = self.inverse.moments(n, refinement, taken, &mut self.line[0]);
+                let of = regions_of(&self.sequence, &self.levels);
+                self.moments[n][region] = self.inverse.moments(n, region, of);
             }
         }
         for region in 0..regions {
@@ -453,26 +452,14 @@ impl Stream {
         let Some(layer) = layers.get(n) else {
             return Err(Error::input(format!("layer {n}, there are {}", layers.len())));
         };
-        let mut factor = [0.0; 2];
-        for (region, factor) in factor.iter_mut().enumerate().take(self.region_count()) {
-            let Affine { scale, offset } = self.refine[n][region];
-            // One multiply–add a value: base and factor take in the layer's map.
-            for (line, base) in self.line[region].iter_mut().zip(&self.base[region]) {
-                *line = (scale * f64::from(*base) + offset) as f32;
-            }
-            *factor = (scale * f64::from(self.factor[region])) as f32;
-        }
-        let last = self.region_count() - 1;
-        let refinements = [0, last].map(|r: usize| Refinement { base: &self.line[r], scale: factor[r] });
-        let regions = (last > 0).then_some(&self.levels.relevance[..]);
+        let regions = regions_of(&self.sequence, &self.levels);
+        let refine = self.refine[n];
         let fits = |len: usize| len as u64 == layer.shape.elements();
         match (layer.dtype, out) {
-            (Dtype::F32, TensorMut::F32(out)) if fits(out.len()) => {
-                self.inverse.write(n, regions, refinements, out, |v| v)
-            }
+            (Dtype::F32, TensorMut::F32(out)) if fits(out.len()) => self.inverse.write(n, regions, refine, out, |v| v),
             (Dtype::F16, TensorMut::F16(out)) if fits(out.len()) => {
                 let wide = &mut self.wide[..out.len()];
-                self.inverse.write(n, regions, refinements, wide, |v| v.clamp(-F16_MAX, F16_MAX));
+                self.inverse.write(n, regions, refine, wide, |v| v.clamp(-F16_MAX, F16_MAX));
                 out.convert_from_f32_slice(wide);
             }
             (dtype, out) => {
@@ -486,6 +473,12 @@ impl Stream {
         }
         Ok(())
     }
+}
+
+/// Regions with a refinement of their own: `None` where one holds for all positions.
+fn regions_of<'a>(sequence: &Sequence, levels: &'a Levels) -> Option<&'a [Relevance]> {
+    let restored = matches!(sequence.statistics, StatisticsMode::ZScore | StatisticsMode::Simplified);
+    (sequence.relevance && restored).then_some(&levels.relevance[..])
 }
 
 /// Mean and standard deviation of `count` fixed-point values with this sum and sum of squares; 0 of nothing.

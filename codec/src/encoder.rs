@@ -13,6 +13,7 @@ use crate::rate_control::RateController;
 use crate::reduction::Transform;
 use crate::reduction::forward::{self, Forward};
 use crate::reduction::grid::Grid;
+use crate::reduction::learned::InferenceRuntime;
 use crate::reduction::relevance;
 use crate::slices::{FrameHead, SliceWriter, Slicing};
 use crate::statistics::{self, FrameStatistics, MeanStd, StatisticsMode};
@@ -60,16 +61,19 @@ pub struct EncoderConfig {
     pub stats_threshold: f32,
     /// What the decoder restores. Default: z-score.
     pub statistics: StatisticsMode,
-    /// Calibrated transform; `None` = block DCT, which needs no calibration.
+    /// Calibrated transform, a basis or a learned pair; `None` = block DCT, which needs no calibration.
     pub transform: Option<Arc<Transform>>,
+    /// What runs the networks of a learned transform; other transforms need none.
+    pub runtime: Option<Arc<dyn InferenceRuntime>>,
     /// Components kept, strongest first; `None` = all that the transform has. 1 to that number.
     pub components: Option<u32>,
     /// How much coarser positions are coded that the transform's probe finds irrelevant, in steps of qp, 0 to 63; 0 = as fine as
     /// the others. `None` = 6 with a transform that has a probe, 0 with one that has none, where nothing else is legal.
     pub background_offset: Option<u8>,
-    /// With a calibrated transform: positions whose values changed by less than this many quantiser steps (root mean square) since
+    /// With a calibrated basis: positions whose values changed by less than this many quantiser steps (root mean square) since
     /// they were projected last are taken to be unchanged, which saves work and the bits of noise. 0 = none; random access frames
-    /// take all positions as they are. Finite and at least 0. Default: 0.05.
+    /// take all positions as they are. Of no effect with a learned transform, whose network sees whole layers. Finite and at least 0.
+    /// Default: 0.05.
     pub skip_threshold: f32,
     /// Whether every frame can be entropy-decoded without the one before, so that a decoder goes on after a loss, and frames may be
     /// cut into slices. Costs about 1 % of the rate. Default: true.
@@ -101,6 +105,7 @@ impl Default for EncoderConfig {
             stats_threshold: 0.05,
             statistics: StatisticsMode::ZScore,
             transform: None,
+            runtime: None,
             components: None,
             background_offset: None,
             skip_threshold: 0.05,
@@ -160,7 +165,7 @@ pub struct EncodeTimes {
     pub statistics: Duration,
     /// Gathering the vectors of the grid.
     pub gather: Duration,
-    /// Projection on the components.
+    /// Projection on the components, or the run of the reduction network.
     pub project: Duration,
     /// Quantisation and choice of prediction.
     pub quantise: Duration,
@@ -209,7 +214,7 @@ impl Encoder {
     ///
     /// # Errors
     /// `InvalidConfig` with the offending value and its legal range; `LimitExceeded`; `Transform` when the
-    /// transform was calibrated on other shapes.
+    /// transform was calibrated on other shapes, or is a learned pair that cannot be run.
     pub fn new(config: EncoderConfig, layout: Layout) -> Result<Self> {
         check(&config)?;
         limits::check("number of values in a frame", layout.elements(), config.limits.max_elements)?;
@@ -220,6 +225,8 @@ impl Encoder {
         let background_offset = background_offset(&config)?;
         let relevance = background_offset > 0;
         let pool = thread_pool(config.threads)?;
+        let (transform, runtime) = (config.transform.as_deref(), config.runtime.as_deref());
+        let forward = Forward::new(&layout, grid.clone(), transform, components, runtime, config.threads)?;
         let (height, width, positions) = (grid.height, grid.width, grid.positions());
         let widened = layout.layers().iter().map(|l| match l.dtype {
             Dtype::F16 => vec![0.0; l.shape.elements() as usize],
@@ -232,7 +239,7 @@ impl Encoder {
             layout,
             inner: InnerCodec::Native,
             statistics: config.statistics,
-            reduction: config.transform.as_ref().map_or(Reduction::Dct, |t| Reduction::Klt(t.id())),
+            reduction: config.transform.as_ref().map_or(Reduction::Dct, |t| Reduction::Calibrated(t.id())),
             components: components as u32,
             framerate: config.framerate,
             stats_period: config.stats_period,
@@ -262,7 +269,7 @@ impl Encoder {
             broken: false,
             payload: Vec::new(),
             slices: SliceWriter::default(),
-            forward: Forward::new(grid, config.transform.as_deref(), components),
+            forward,
             pool,
             sequence,
             config,
@@ -304,7 +311,7 @@ impl Encoder {
     ///
     /// # Errors
     /// `InvalidInput` when `tensors` do not have the layout or hold NaN or an infinity (the message names layer
-    /// and index). After an error `out` is as it was, and the next frame may be encoded.
+    /// and index); `Transform` when the network of a learned one fails or gives such values. After an error `out` is as it was, and the next frame may be encoded.
     pub fn encode(
         &mut self,
         tensors: &[TensorRef<'_>],
@@ -318,7 +325,7 @@ impl Encoder {
         times.statistics = clock.lap();
         let kind = self.choose_kind(request);
         let random_access = kind == FrameKind::RandomAccess;
-        self.reduce(tensors, random_access, &mut times, &mut clock);
+        self.reduce(tensors, random_access, &mut times, &mut clock)?;
 
         self.measured.fused = MeanStd::from(&statistics::measure_planes(&mut self.planes));
         let probe = self.config.transform.as_ref().and_then(|t| t.probe());
@@ -328,7 +335,7 @@ impl Encoder {
         }
         let mut refresh = random_access || self.refresh_is_due();
         if random_access {
-            self.update_signalled(true);
+            self.update_signalled(tensors, true);
             self.scale = self.signalled.reference_scale();
         }
         times.statistics += clock.lap();
@@ -341,7 +348,7 @@ impl Encoder {
         refresh |= self.config.stats_threshold > 0.0 && (positions - predicted) * 100 >= positions * SCENE_CUT;
         refresh &= self.config.statistics != StatisticsMode::None || random_access;
         if refresh && !random_access {
-            self.update_signalled(false);
+            self.update_signalled(tensors, false);
         }
         times.quantise = clock.lap();
 
@@ -451,33 +458,51 @@ impl Encoder {
         Ok(())
     }
 
-    fn reduce(&mut self, tensors: &[TensorRef<'_>], random_access: bool, times: &mut EncodeTimes, clock: &mut Clock) {
-        let step = quantiser::step(self.last_qp) as f32 * quantiser::unit(self.scale);
-        let values = self.forward.grid().dimension as f32;
-        let tolerance = if self.config.lossless { 0.0 } else { self.config.skip_threshold * step * values.sqrt() };
-        if random_access {
-            self.forward.forget();
-        }
-        let widened = &self.widened;
-        let layer = |n: usize| match tensors[n] {
-            TensorRef::F32(values) => values,
-            TensorRef::F16(_) => &widened[n][..],
-        };
-        let (forward, planes) = (&mut self.forward, &mut self.planes);
-        match &self.pool {
-            Some(pool) => {
-                let threads = pool.current_num_threads();
-                pool.install(|| forward.gather(layer, true));
-                times.gather = clock.lap();
-                self.projected = pool.install(|| forward.project(planes, threads, tolerance));
+    fn reduce(
+        &mut self,
+        tensors: &[TensorRef<'_>],
+        random_access: bool,
+        times: &mut EncodeTimes,
+        clock: &mut Clock,
+    ) -> Result<()> {
+        let tolerance = self.skip_tolerance();
+        let layer = |n: usize| widened(&self.widened, tensors, n);
+        let planes = &mut self.planes;
+        match &mut self.forward {
+            Forward::Learned(network) => {
+                network.reduce(layer, planes)?;
+                self.projected = network.grid().positions();
             }
-            None => {
-                forward.gather(layer, false);
-                times.gather = clock.lap();
-                self.projected = forward.project(planes, 1, tolerance);
+            Forward::Linear(projection) => {
+                if random_access {
+                    projection.forget();
+                }
+                match &self.pool {
+                    Some(pool) => {
+                        let threads = pool.current_num_threads();
+                        pool.install(|| projection.gather(layer, true));
+                        times.gather = clock.lap();
+                        self.projected = pool.install(|| projection.project(planes, threads, tolerance));
+                    }
+                    None => {
+                        projection.gather(layer, false);
+                        times.gather = clock.lap();
+                        self.projected = projection.project(planes, 1, tolerance);
+                    }
+                }
             }
         }
         times.project = clock.lap();
+        Ok(())
+    }
+
+    /// How far (Euclidean) the vector of a position may be from what was projected last and count as unchanged.
+    fn skip_tolerance(&self) -> f32 {
+        if self.config.lossless {
+            return 0.0;
+        }
+        let step = quantiser::step(self.last_qp) as f32 * quantiser::unit(self.scale);
+        self.config.skip_threshold * step * (self.forward.grid().dimension as f32).sqrt()
     }
 
     fn choose_kind(&self, request: FrameRequest) -> FrameKind {
@@ -516,7 +541,7 @@ impl Encoder {
     }
 
     /// Takes the measured statistics as those to be signalled.
-    fn update_signalled(&mut self, random_access: bool) {
+    fn update_signalled(&mut self, tensors: &[TensorRef<'_>], random_access: bool) {
         let mode = self.config.statistics;
         let (pair, narrow) = (Pair::wide, Pair::narrow);
         let whole = statistics::aggregate(self.measured.layers.iter().copied());
@@ -536,7 +561,10 @@ impl Encoder {
                 let relevance = &self.levels.relevance;
                 let fused = measure_regions(self.measured.fused, relevance::plane_moments(&self.planes, relevance));
                 let layers = self.measured.layers.iter().enumerate();
-                let layers = layers.map(|(n, &m)| measure_regions(m, self.forward.region_moments(n, relevance)));
+                let layers = layers.map(|(n, &m)| {
+                    let values = widened(&self.widened, tensors, n);
+                    measure_regions(m, self.forward.grid().region_sums(n, values, relevance))
+                });
                 let layers: Vec<[MeanStd; 2]> = layers.collect();
                 for region in 0..2 {
                     match mode {
@@ -623,6 +651,14 @@ impl Encoder {
                 Ok((statistics_bytes, coded))
             });
         written.inspect_err(|_| out.truncate(start))
+    }
+}
+
+/// Layer `n` as binary32.
+fn widened<'a>(widened: &'a [Vec<f32>], tensors: &[TensorRef<'a>], n: usize) -> &'a [f32] {
+    match tensors[n] {
+        TensorRef::F32(values) => values,
+        TensorRef::F16(_) => &widened[n],
     }
 }
 

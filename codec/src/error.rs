@@ -21,7 +21,8 @@ pub enum ErrorKind {
     InsufficientData,
     /// A [`crate::Limits`] bound was asked to be exceeded. Nothing was allocated.
     LimitExceeded,
-    /// The stream names a calibrated transform that the decoder does not have.
+    /// The calibrated transform cannot be used: a stream names one that the decoder does not have, it does not fit the layers, or it is a
+    /// learned pair whose networks cannot be run. Give another one, or an inference runtime.
     Transform,
 }
 

@@ -3,15 +3,19 @@
 mod common;
 #[path = "common/counting.rs"]
 mod counting;
+#[path = "common/networks.rs"]
+mod networks;
 #[path = "common/streams.rs"]
 mod streams;
 
 use common::{Features, frame, layout};
+use fcm_codec::reduction::learned::InferenceRuntime;
 use fcm_codec::{
     Decoded, Decoder, DecoderConfig, Dtype, Encoder, EncoderConfig, FrameRequest, RateControl, Result, Shape,
     StatisticsMode, StreamFormat, TensorMut,
 };
 use half::f16;
+use std::sync::Arc;
 
 #[global_allocator]
 static ALLOCATOR: counting::Counting = counting::Counting;
@@ -43,22 +47,30 @@ fn no_allocation_per_frame_once_a_period_has_passed() -> Result<()> {
     for dtype in [Dtype::F32, Dtype::F16] {
         let layout =
             layout(&[(Shape::chw(4, 15, 20), dtype), (Shape::chw(6, 8, 10), dtype), (Shape::vector(60), dtype)]);
-        for transform in [None, Some(streams::transform(&cells, 16, 1))] {
+        let basis = Arc::new(streams::Basis::new(&cells, 16, 1));
+        let learned = networks::pair(&basis, networks::SOUND, networks::SOUND);
+        let runtime: Arc<dyn InferenceRuntime> = Arc::new(networks::Linear(basis.clone()));
+        for transform in [None, Some(basis.transform()), Some(learned)].map(|t| t.map(Arc::new)) {
             for statistics in StatisticsMode::ALL {
                 for rate_control in [RateControl::ConstantQp(20), rate] {
                     let config = EncoderConfig {
                         rate_control,
                         statistics,
                         transform: transform.clone(),
+                        runtime: Some(runtime.clone()),
                         key_int_max: PERIOD,
                         stats_period: 2,
                         format: StreamFormat::ByteStream,
                         ..EncoderConfig::default()
                     };
-                    let what = format!("{dtype:?}, {statistics:?}, klt {}, {rate_control:?}", transform.is_some());
+                    let what = format!("{dtype:?}, {statistics:?}, {transform:?}, {rate_control:?}");
                     let mut encoder = Encoder::new(config, layout.clone())?;
                     let transforms = transform.iter().cloned().collect();
-                    let mut decoder = Decoder::new(DecoderConfig { transforms, ..DecoderConfig::default() })?;
+                    let mut decoder = Decoder::new(DecoderConfig {
+                        transforms,
+                        runtime: Some(runtime.clone()),
+                        ..DecoderConfig::default()
+                    })?;
                     let mut output = Output {
                         wide: layout.layers().iter().map(|l| vec![0.0; l.shape.elements() as usize]).collect(),
                         narrow: layout.layers().iter().map(|l| vec![f16::ZERO; l.shape.elements() as usize]).collect(),

@@ -116,7 +116,8 @@ impl Calibration {
             Calibration::None => Ok(Calibrated { transform: None, label: "none (block DCT)".into() }),
             Calibration::File(path) => {
                 let transform = Arc::new(read(path)?);
-                let label = format!("{} (K = {})", transform.id(), transform.components());
+                let kind = if transform.networks().is_some() { "learned pair, " } else { "" };
+                let label = format!("{} ({kind}K = {})", transform.id(), transform.components());
                 Ok(Calibrated { transform: Some(transform), label })
             }
             Calibration::Learn(sources, components) => {

@@ -3,6 +3,8 @@
 #[path = "../../infer/tests/common/mod.rs"]
 mod onnx;
 
+use fcm_codec::Transform;
+use fcm_codec::reduction::{CellShape, NetworkPair};
 use image::{Rgb, RgbImage};
 use onnx::{F32, constant, int, ints, model, node, value};
 use prost::Message;
@@ -216,4 +218,21 @@ fn compare_says_what_changed_between_two_results() {
     assert!((rate - 100.0).abs() < 1e-6, "{comparison}");
     let output = folder.eval(&["compare", "a.json", "block.toml"]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("not a result of fcm-eval run"));
+}
+
+#[test]
+fn a_learned_pair_is_run_and_named_as_one() {
+    let folder = Folder::new("pair");
+    let pair = onnx::LinearPair::new(&[(3, 1)], 3);
+    let networks =
+        NetworkPair { reduction: pair.reduction().encode_to_vec(), restoration: pair.restoration().encode_to_vec() };
+    let cells = vec![CellShape { channels: 3, rows: 1, cols: 1, laid_out: false }];
+    let transform = Transform::learned(cells, networks, vec![1.0; 3], 3.0, 48).unwrap();
+    std::fs::write(folder.path("pair.fcmt"), transform.to_bytes()).unwrap();
+    let arguments = ["--chains", "uncompressed,fcm-z-score", "--points", "fcm=4", "--transform", "pair.fcmt", "walk"];
+    let (report, _) = folder.report(&[&arguments[..], &["-o", "out/pair"]].concat());
+    let label = report["sequences"][0]["transform"].as_str().unwrap();
+    assert_eq!(label, format!("{} (learned pair, K = 3)", transform.id()));
+    let ap = |chain| rows(&report, "walk", chain)[0]["AP50"].as_f64().unwrap();
+    assert!(ap("fcm-z-score") > ap("uncompressed") - 0.05, "{} {}", ap("fcm-z-score"), ap("uncompressed"));
 }

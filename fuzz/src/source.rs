@@ -102,6 +102,7 @@ impl<'a> Source<'a> {
             stats_threshold: f32::from(self.u8()) / 64.0,
             statistics: StatisticsMode::ALL[usize::from(flags & 3)],
             transform,
+            runtime: None,
             components,
             background_offset: None,
             skip_threshold: if flags & 0x80 == 0 { 1.0 } else { 0.0 },

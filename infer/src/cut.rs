@@ -66,7 +66,8 @@ impl Graph {
         Self::parse(path, &bytes)
     }
 
-    fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
+    /// Indexes the bytes of a file; `path` is for messages.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
         let not_onnx = |why: &str| Error::model(path, format!("this is no ONNX file: {why}"));
         let undecodable = |e: prost::DecodeError| not_onnx(&e.to_string());
         let model = ModelProto::decode(bytes).map_err(undecodable)?;
@@ -182,6 +183,27 @@ impl Graph {
         Ok(ModelProto { graph: Some(graph), ..self.model.clone() }.encode_to_vec())
     }
 
+    /// The whole model with inputs of these `dims`, as the bytes of an ONNX file. Open dimensions take any value.
+    pub fn with_dims(&self, dims: &[Vec<usize>]) -> Result<Vec<u8>> {
+        if self.inputs.len() != dims.len() {
+            let (have, names) = (self.inputs.len(), self.inputs.join(", "));
+            let reason = format!("it has {have} inputs ({names}), {} tensors are to go in", dims.len());
+            return Err(Error::model(&self.path, reason));
+        }
+        let mut found = HashMap::new();
+        for (name, dims) in self.inputs.iter().zip(dims) {
+            let info = self.infos.get(name).filter(|info| info.takes(dims));
+            let Some(elem_type) = info.and_then(ValueInfo::elem_type) else {
+                let has = self.infos.get(name).map_or_else(|| "unknown".to_owned(), ValueInfo::dims_text);
+                let given: Vec<String> = dims.iter().map(usize::to_string).collect();
+                let reason = format!("its input {name:?} has the shape {has}, {} is to go in", given.join("×"));
+                return Err(Error::model(&self.path, reason));
+            };
+            found.insert(name.clone(), ValueInfo::tensor(name, elem_type, dims));
+        }
+        self.cut(&self.inputs, &[], &found)
+    }
+
     /// Fails when the named inputs and what the outputs read do not fit.
     fn check_reach(&self, inputs: &[String], outputs: &[String], read: &HashSet<String>, keep: &[bool]) -> Result<()> {
         let listed = outputs.join(", ");
@@ -208,22 +230,14 @@ impl Graph {
         if info.is_fixed() {
             return Ok(info);
         }
-        let Some(dims) = info.dims_mut().filter(|dims| dims.len() <= MAX_RANK) else {
+        if info.dims_mut().is_none_or(|dims| dims.len() > MAX_RANK) {
             let reason = format!("its input {name:?} has no shape, or one of more than {MAX_RANK} dimensions");
             return Err(Error::model(&self.path, reason));
-        };
-        let dims: Vec<String> = dims
-            .iter()
-            .map(|d| match (d.dim_value, &d.dim_param) {
-                (Some(value), _) => value.to_string(),
-                (None, Some(param)) => param.clone(),
-                (None, None) => "?".to_owned(),
-            })
-            .collect();
+        }
         let reason = format!(
             "its input {name:?} has the open shape {}; only the batch may be open, fix the rest with \
              python3 -m onnxruntime.tools.make_dynamic_shape_fixed",
-            dims.join("×")
+            info.dims_text()
         );
         Err(Error::model(&self.path, reason))
     }

@@ -181,6 +181,15 @@ fn session(path: &Path, bytes: &[u8], threads: usize, options: &ModelOptions) ->
         .map_err(|error| Error::model(path, format!("ONNX Runtime does not take it: {}", error.message())))
 }
 
+/// The number of threads asked for.
+fn thread_count(threads: usize) -> Result<usize> {
+    match threads {
+        0 => Ok(std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS)),
+        n @ 1..=MAX_THREADS => Ok(n),
+        n => Err(Error::Setting(format!("{n} threads, 0 to {MAX_THREADS} are legal"))),
+    }
+}
+
 impl Model {
     /// Opens the file, cuts the model, and makes it ready to run; ONNX Runtime is loaded if it is not yet.
     ///
@@ -190,18 +199,14 @@ impl Model {
     /// The variant of [`Error`] says which step failed, the message what to do.
     pub fn open(path: impl AsRef<Path>, options: &ModelOptions) -> Result<Self> {
         let path = path.as_ref();
-        let threads = match options.threads {
-            0 => std::thread::available_parallelism().map_or(1, usize::from).min(MAX_THREADS),
-            n @ 1..=MAX_THREADS => n,
-            n => return Err(Error::Setting(format!("{n} threads, 0 to {MAX_THREADS} are legal"))),
-        };
+        let threads = thread_count(options.threads)?;
         let graph = Graph::read(path)?;
         let untyped = graph.untyped(&options.inputs)?;
         let mut found = HashMap::new();
         if !untyped.is_empty() {
             // What comes before the cut knows the shapes at it.
             let before = graph.cut(&[], &untyped, &HashMap::new())?;
-            for spec in Self::from_bytes(path, &before, threads, options)?.outputs {
+            for spec in Self::ready(path, &before, threads, options)?.outputs {
                 let elem_type = match spec.dtype {
                     Dtype::F32 => ELEM_F32,
                     Dtype::F16 => ELEM_F16,
@@ -211,10 +216,22 @@ impl Model {
         }
         let bytes = graph.cut(&options.inputs, &options.outputs, &found)?;
         drop(graph);
-        Self::from_bytes(path, &bytes, threads, options)
+        Self::ready(path, &bytes, threads, options)
     }
 
-    fn from_bytes(path: &Path, bytes: &[u8], threads: usize, options: &ModelOptions) -> Result<Self> {
+    /// Opens a whole model from the bytes of an ONNX file, with inputs of these `dims`, outermost first, in order. Dimensions that the model
+    /// leaves open become those; the others must be the same. `name` is for messages. The names in `options` are not looked at.
+    ///
+    /// # Errors
+    /// As [`Model::open`]; [`Error::Model`] for another number of inputs, or inputs of other shapes.
+    pub fn from_bytes(name: &str, bytes: &[u8], dims: &[Vec<usize>], options: &ModelOptions) -> Result<Self> {
+        let (path, threads) = (Path::new(name), thread_count(options.threads)?);
+        let fixed = Graph::parse(path, bytes)?.with_dims(dims)?;
+        Self::ready(path, &fixed, threads, options)
+    }
+
+    /// What `bytes` hold, whose inputs have fixed shapes, ready to run.
+    fn ready(path: &Path, bytes: &[u8], threads: usize, options: &ModelOptions) -> Result<Self> {
         let wrong = |reason: String| Error::model(path, reason);
         let session = session(path, bytes, threads, options)?;
         let mut inputs = Vec::new();

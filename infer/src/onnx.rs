@@ -184,10 +184,40 @@ impl ValueInfo {
         Some(&mut self.r#type.as_mut()?.tensor_type.as_mut()?.shape.as_mut()?.dim)
     }
 
+    fn tensor_type(&self) -> Option<&TensorType> {
+        self.r#type.as_ref()?.tensor_type.as_ref()
+    }
+
+    fn dims(&self) -> Option<&[Dim]> {
+        Some(&self.tensor_type()?.shape.as_ref()?.dim)
+    }
+
+    /// The type of its values.
+    pub fn elem_type(&self) -> Option<i32> {
+        self.tensor_type()?.elem_type
+    }
+
     /// Whether every dimension is a number above 0.
     pub fn is_fixed(&self) -> bool {
-        let shape = self.r#type.as_ref().and_then(|t| t.tensor_type.as_ref()).and_then(|t| t.shape.as_ref());
-        shape.is_some_and(|shape| shape.dim.iter().all(|d| d.dim_value.is_some_and(|v| v > 0)))
+        self.dims().is_some_and(|dims| dims.iter().all(|d| d.dim_value.is_some_and(|v| v > 0)))
+    }
+
+    /// Whether it can have these dimensions: open ones can have any value.
+    pub fn takes(&self, dims: &[usize]) -> bool {
+        self.dims().is_some_and(|own| {
+            let fits = |(own, &d): (&Dim, &usize)| own.dim_value.is_none_or(|v| v <= 0 || usize::try_from(v) == Ok(d));
+            own.len() == dims.len() && own.iter().zip(dims).all(fits)
+        })
+    }
+
+    /// The dimensions for messages, open ones by their names.
+    pub fn dims_text(&self) -> String {
+        let dim = |d: &Dim| match (d.dim_value, &d.dim_param) {
+            (Some(value), _) => value.to_string(),
+            (None, Some(param)) => param.clone(),
+            (None, None) => "?".to_owned(),
+        };
+        self.dims().map_or_else(|| "unknown".to_owned(), |dims| dims.iter().map(dim).collect::<Vec<_>>().join("×"))
     }
 }
 

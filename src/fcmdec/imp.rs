@@ -9,8 +9,9 @@ use crate::caps::{self, CodedCaps, Framerate, TensorFormat, TensorInfo};
 use crate::coding_element::{self, CodingElement, EventsBehindCaps};
 use crate::force_key_unit::Pacer;
 use crate::tensor_io::{self, pool::TensorPool};
-use crate::{error, statistics_meta, transform_files};
+use crate::{error, inference, statistics_meta, transform_files};
 use fcm_codec::bitstream::{FRAME_NUMBERS, InnerCodec, stream::Inspector};
+use fcm_codec::reduction::learned::InferenceRuntime;
 use fcm_codec::{
     Damage, Decoded, Decoder, DecoderConfig, Error, ErrorKind, FrameKind, FrameStatistics, Layout, Limits,
 };
@@ -18,7 +19,7 @@ use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use std::path::Path;
-use std::sync::{LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 static CAT: LazyLock<gst::DebugCategory> =
@@ -129,13 +130,14 @@ pub struct FcmDec {
 }
 
 impl Stream {
-    fn new(settings: &Settings) -> Result<Self, Error> {
+    fn new(settings: &Settings, runtime: Option<Arc<dyn InferenceRuntime>>) -> Result<Self, Error> {
         let limits = Limits::default();
         let paths = settings.transform.as_deref().unwrap_or("").split(',').map(str::trim).filter(|p| !p.is_empty());
         let transforms =
             paths.map(|path| transform_files::load(Path::new(path), &limits)).collect::<Result<Vec<_>, _>>()?;
         let config = DecoderConfig {
             transforms: transforms.clone(),
+            runtime,
             threads: settings.threads as usize,
             exact_only: settings.discard_corrupted_frames,
             limits: limits.clone(),
@@ -597,6 +599,8 @@ impl FcmDec {
             }
             Failure::Flow(flow) => flow,
             Failure::Codec(error) => {
+                let transform = self.settings.lock().unwrap().transform.clone();
+                let error = transform_files::with_files(error, transform.as_deref().map(Path::new));
                 error::post(self, "cannot decode", &error);
                 gst::FlowError::Error
             }
@@ -814,7 +818,7 @@ impl ElementImpl for FcmDec {
     fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         if transition == gst::StateChange::ReadyToPaused {
             let settings = self.settings.lock().unwrap().clone();
-            let stream = Stream::new(&settings).map_err(|error| {
+            let stream = Stream::new(&settings, inference::runtime(&*self.obj())).map_err(|error| {
                 error::post(self, "cannot start", &error);
                 gst::StateChangeError
             })?;

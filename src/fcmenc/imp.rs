@@ -9,8 +9,9 @@ use crate::caps::{self, CodedCaps, RawCaps, TensorFormat};
 use crate::coding_element::{self, CodingElement, EventsBehindCaps};
 use crate::force_key_unit::{self, Request};
 use crate::tensor_io::{self, MappedFrame};
-use crate::{error, statistics_meta, transform_files};
+use crate::{error, inference, statistics_meta, transform_files};
 use fcm_codec::bitstream::InnerCodec;
+use fcm_codec::reduction::learned::InferenceRuntime;
 use fcm_codec::{Encoder, EncoderConfig, Error, ErrorKind, FrameKind, FrameRequest, Layout, Limits, RateControl};
 use fcm_codec::{StreamFormat, Transform};
 use gst::glib;
@@ -64,6 +65,7 @@ struct Stream {
     settings: Settings,
     limits: Limits,
     transform: Option<Arc<Transform>>,
+    runtime: Option<Arc<dyn InferenceRuntime>>,
     names: Vec<String>,
     input: Option<(RawCaps, gst::Caps)>,
     format: Option<StreamFormat>,
@@ -107,7 +109,7 @@ pub struct FcmEnc {
 }
 
 impl Stream {
-    fn new(settings: Settings) -> Result<Self, Error> {
+    fn new(settings: Settings, runtime: Option<Arc<dyn InferenceRuntime>>) -> Result<Self, Error> {
         let limits = Limits::default();
         let transform = settings.transform.as_deref().map(|path| transform_files::load(path, &limits)).transpose()?;
         let names = settings.tensor_names.as_deref().unwrap_or("").split(',').map(|n| n.trim().to_owned()).collect();
@@ -115,6 +117,7 @@ impl Stream {
             settings,
             limits,
             transform,
+            runtime,
             names,
             input: None,
             format: None,
@@ -167,6 +170,7 @@ impl Stream {
             stats_threshold: self.settings.stats_threshold,
             statistics: self.settings.statistics.into(),
             transform: self.transform.clone(),
+            runtime: self.runtime.clone(),
             components: (self.settings.components > 0).then_some(self.settings.components),
             background_offset: u8::try_from(self.settings.background_offset).ok(),
             skip_threshold: self.settings.skip_threshold,
@@ -220,6 +224,12 @@ impl Stream {
 }
 
 impl FcmEnc {
+    /// Posts an error of the codec.
+    fn post(&self, what: &str, error: Error) {
+        let transform = self.settings.lock().unwrap().transform.clone();
+        error::post(self, what, &transform_files::with_files(error, transform.as_deref()));
+    }
+
     /// Lends the stream to `f`, with no lock held meanwhile; `None` when the element is stopped. Only the streaming
     /// thread calls this, and pads are deactivated before the stream is dropped.
     fn with_stream<R>(&self, f: impl FnOnce(&mut Stream) -> R) -> Option<R> {
@@ -461,7 +471,7 @@ impl CodingElement for FcmEnc {
                 Err(gst::FlowError::NotNegotiated)
             }
             Some(Err(Failure::Codec(error))) => {
-                error::post(self, "cannot encode", &error);
+                self.post("cannot encode", error);
                 Err(gst::FlowError::Error)
             }
             None => Err(gst::FlowError::Flushing),
@@ -485,7 +495,7 @@ impl CodingElement for FcmEnc {
                 match self.with_stream(|stream| self.set_caps(stream, &caps, format)) {
                     Some(Ok(out)) => self.push(out).is_ok(),
                     Some(Err(error)) => {
-                        error::post(self, "cannot encode these tensors", &error);
+                        self.post("cannot encode these tensors", error);
                         false
                     }
                     None => false,
@@ -624,7 +634,7 @@ impl ElementImpl for FcmEnc {
     fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         if transition == gst::StateChange::ReadyToPaused {
             let settings = self.settings.lock().unwrap().clone();
-            let stream = Stream::new(settings).map_err(|error| {
+            let stream = Stream::new(settings, inference::runtime(&*self.obj())).map_err(|error| {
                 error::post(self, "cannot start", &error);
                 gst::StateChangeError
             })?;

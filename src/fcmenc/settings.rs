@@ -177,7 +177,7 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .build(),
             glib::ParamSpecFloat::builder("skip-threshold")
                 .nick("Skip Threshold")
-                .blurb("With a transform: root mean square change of a position's values, in quantiser steps, below which it is taken to be unchanged (0 = none is)")
+                .blurb("With a calibrated basis: root mean square change of a position's values, in quantiser steps, below which it is taken to be unchanged (0 = none is)")
                 .minimum(0.0)
                 .maximum(1000.0)
                 .default_value(default.skip_threshold)

@@ -8,8 +8,9 @@ use crate::coding_element::{self, CodingElement, EventsBehindCaps};
 use crate::picture::beside::{Beside, Record};
 use crate::picture::formats::{self, Format};
 use crate::tensor_io::{self, MappedFrame};
-use crate::{error, transform_files};
+use crate::{error, inference, transform_files};
 use fcm_codec::picture::{PackerConfig, PicturePacker};
+use fcm_codec::reduction::learned::InferenceRuntime;
 use fcm_codec::{Error, ErrorKind, Layout, Limits, Transform};
 use gst::glib;
 use gst::prelude::*;
@@ -43,6 +44,7 @@ struct Stream {
     settings: Settings,
     limits: Limits,
     transform: Option<Arc<Transform>>,
+    runtime: Option<Arc<dyn InferenceRuntime>>,
     names: Vec<String>,
     input: Option<RawCaps>,
     format: Option<Format>,
@@ -110,7 +112,7 @@ impl Packing {
 }
 
 impl Stream {
-    fn new(settings: Settings) -> Result<Self, Error> {
+    fn new(settings: Settings, runtime: Option<Arc<dyn InferenceRuntime>>) -> Result<Self, Error> {
         if ![0, 8, 10].contains(&settings.bit_depth) {
             let message = format!("bit-depth={}, legal are 0, 8 and 10", settings.bit_depth);
             return Err(Error::new(ErrorKind::InvalidConfig, message));
@@ -122,6 +124,7 @@ impl Stream {
             settings,
             limits,
             transform,
+            runtime,
             names,
             input: None,
             format: None,
@@ -152,6 +155,7 @@ impl Stream {
             let config = PackerConfig {
                 statistics: self.settings.statistics.into(),
                 transform: self.transform.clone(),
+                runtime: self.runtime.clone(),
                 components: (self.settings.components > 0).then_some(self.settings.components),
                 depth: format.depth,
                 chroma: format.chroma,
@@ -304,6 +308,8 @@ impl FcmPack {
             }
             Failure::Flow(flow) => flow,
             Failure::Codec(error) => {
+                let transform = self.settings.lock().unwrap().transform.clone();
+                let error = transform_files::with_files(error, transform.as_deref());
                 error::post(self, "cannot make a picture of these tensors", &error);
                 gst::FlowError::Error
             }
@@ -459,7 +465,7 @@ impl ElementImpl for FcmPack {
     fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         if transition == gst::StateChange::ReadyToPaused {
             let settings = self.settings.lock().unwrap().clone();
-            let stream = Stream::new(settings).map_err(|error| {
+            let stream = Stream::new(settings, inference::runtime(&*self.obj())).map_err(|error| {
                 error::post(self, "cannot start", &error);
                 gst::StateChangeError
             })?;

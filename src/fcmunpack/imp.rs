@@ -5,16 +5,17 @@ use crate::coding_element::{self, CodingElement};
 use crate::picture::beside::{Beside, Info, Waiting};
 use crate::picture::formats::{self, Format};
 use crate::tensor_io::{self, pool::TensorPool};
-use crate::{error, statistics_meta, transform_files};
+use crate::{error, inference, statistics_meta, transform_files};
 use fcm_codec::bitstream::InnerCodec;
 use fcm_codec::picture::PictureUnpacker;
+use fcm_codec::reduction::learned::InferenceRuntime;
 use fcm_codec::{DecoderConfig, Error, ErrorKind, Limits};
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use gst_video::{VideoFrameRef, VideoInfo};
 use std::path::Path;
-use std::sync::{LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
@@ -110,13 +111,13 @@ impl Drop for Stream {
 }
 
 impl Stream {
-    fn new(settings: &Settings) -> Result<Self, Error> {
+    fn new(settings: &Settings, runtime: Option<Arc<dyn InferenceRuntime>>) -> Result<Self, Error> {
         let limits = Limits::default();
         let paths = settings.transform.as_deref().unwrap_or("").split(',').map(str::trim).filter(|p| !p.is_empty());
         let transforms =
             paths.map(|path| transform_files::load(Path::new(path), &limits)).collect::<Result<Vec<_>, _>>()?;
-        let config =
-            DecoderConfig { transforms, threads: settings.threads as usize, limits, ..DecoderConfig::default() };
+        let threads = settings.threads as usize;
+        let config = DecoderConfig { transforms, runtime, threads, limits, ..DecoderConfig::default() };
         Ok(Self {
             unpacker: PictureUnpacker::new(config)?,
             input: None,
@@ -312,6 +313,8 @@ impl CodingElement for FcmUnpack {
             }
             Failure::Flow(flow) => Err(flow),
             Failure::Codec(error) => {
+                let transform = self.settings.lock().unwrap().transform.clone();
+                let error = transform_files::with_files(error, transform.as_deref().map(Path::new));
                 error::post(self, "cannot make tensors of a picture", &error);
                 Err(gst::FlowError::Error)
             }
@@ -480,7 +483,7 @@ impl ElementImpl for FcmUnpack {
     fn change_state(&self, transition: gst::StateChange) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
         if transition == gst::StateChange::ReadyToPaused {
             let settings = self.settings.lock().unwrap().clone();
-            let stream = Stream::new(&settings).map_err(|error| {
+            let stream = Stream::new(&settings, inference::runtime(&*self.obj())).map_err(|error| {
                 error::post(self, "cannot start", &error);
                 gst::StateChangeError
             })?;

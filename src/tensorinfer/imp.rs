@@ -9,7 +9,7 @@ use super::stats::Stats;
 use crate::caps::{self, Framerate, TensorFormat, TensorInfo};
 use crate::coding_element::{self, CodingElement};
 use crate::tensor_io::{self, MappedFrame, pool::TensorPool};
-use crate::{error, statistics_meta};
+use crate::{error, inference, statistics_meta};
 use fcm_codec::{ChannelOrder, Dtype, Error, ErrorKind, Layout, Limits, TensorMut, TensorRef};
 use fcm_infer::{Model, Picture, PictureFormat, PictureInput, TensorSpec};
 use gst::glib;
@@ -354,17 +354,10 @@ impl TensorInfer {
         }
     }
 
-    /// Where the library of ONNX Runtime may lie besides the usual places: where the plugin does.
-    fn library_dirs(&self) -> Vec<PathBuf> {
-        let plugin = self.obj().factory().and_then(|factory| factory.plugin());
-        let directory = plugin.and_then(|plugin| plugin.filename()).and_then(|path| path.parent().map(PathBuf::from));
-        directory.into_iter().collect()
-    }
-
     /// Opens the model and says what it takes and gives.
     fn start(&self) -> Result<(), gst::StateChangeError> {
         let settings = self.settings.lock().unwrap().clone();
-        let stream = Stream::new(&settings, self.library_dirs()).map_err(|failure| {
+        let stream = Stream::new(&settings, inference::library_dirs(&*self.obj())).map_err(|failure| {
             let _ = self.fail("cannot start", failure);
             gst::StateChangeError
         })?;

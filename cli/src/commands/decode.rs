@@ -3,7 +3,7 @@
 //! Damage costs the frames up to the next random access point, as with video: they are left out, counted and
 //! reported, and the others are written. `--strict` makes any damage an error.
 
-use super::{LayerReport, framerate_text, read_transform, transform_of};
+use super::{LayerReport, framerate_text, read_transform, runtime, transform_of};
 use crate::feature_file::{FeatureWriter, Values};
 use crate::progress::{Progress, warn};
 use crate::report::{self, Table};
@@ -124,6 +124,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let transforms = arguments.transform.iter().map(|path| read_transform(path, &limits)).collect::<Result<_>>()?;
     let config = DecoderConfig {
         transforms,
+        runtime: Some(runtime()),
         threads: arguments.threads.into(),
         exact_only: arguments.discard_corrupted_frames,
         limits: limits.clone(),

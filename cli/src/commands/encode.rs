@@ -1,6 +1,6 @@
 //! `fcm encode`: features to a coded stream.
 
-use super::{LayerReport, framerate_text, parse_framerate, read_transform};
+use super::{LayerReport, framerate_text, parse_framerate, read_transform, runtime};
 use crate::feature_file::{FeatureReader, Values};
 use crate::output::OutputFile;
 use crate::progress::Progress;
@@ -25,7 +25,7 @@ pub struct Arguments {
     /// Coded stream to write
     #[arg(short, long, value_name = "A.fcm")]
     output: PathBuf,
-    /// Calibrated transform; without one a fixed block DCT is used, which needs more bits
+    /// Calibrated transform, a basis or a learned pair; without one a fixed block DCT is used, which needs more bits
     #[arg(long, value_name = "T.fcmt")]
     transform: Option<PathBuf>,
     #[arg(long, value_name = "Q", value_parser = clap::value_parser!(u8).range(0..=63), conflicts_with = "bitrate",
@@ -57,7 +57,7 @@ pub struct Arguments {
     /// others [default: 6 with a transform that has a probe]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=63))]
     background_offset: Option<u8>,
-    /// With a transform: root mean square change of a position's values, in quantiser steps, below which it is taken to be unchanged, 0 = none is
+    /// With a calibrated basis: root mean square change of a position's values, in quantiser steps, below which it is taken to be unchanged, 0 = none is
     #[arg(long, value_name = "X", default_value_t = EncoderConfig::default().skip_threshold)]
     skip_threshold: f32,
     /// Whether every frame can be entropy-decoded without the one before, so that a lost one costs little; false saves about 1 %
@@ -146,6 +146,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         stats_threshold: arguments.stats_threshold,
         statistics: arguments.statistics,
         transform: transform.clone(),
+        runtime: Some(runtime()),
         components: arguments.components,
         background_offset: arguments.background_offset,
         skip_threshold: arguments.skip_threshold,

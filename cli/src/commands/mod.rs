@@ -8,6 +8,7 @@ pub mod info;
 
 use anyhow::{Context, Result, ensure};
 use fcm_codec::bitstream::Reduction;
+use fcm_codec::reduction::learned::InferenceRuntime;
 use fcm_codec::{Dtype, FrameKind, Layer, Limits, Sequence, Transform};
 use serde::Serialize;
 use std::fs::{self, File};
@@ -26,6 +27,11 @@ fn read_transform(path: &Path, limits: &Limits) -> Result<Arc<Transform>> {
         Ok(Transform::from_bytes(&bytes, limits)?)
     };
     read().map(Arc::new).with_context(|| format!("cannot read transform {}", path.display()))
+}
+
+/// What runs the networks of learned transforms.
+fn runtime() -> Arc<dyn InferenceRuntime> {
+    Arc::new(fcm_infer::OnnxRuntime::default())
 }
 
 /// A layer in reports.
@@ -81,7 +87,7 @@ const fn kind_name(kind: FrameKind) -> &'static str {
 fn transform_of(sequence: &Sequence) -> Option<String> {
     match sequence.reduction {
         Reduction::Dct => None,
-        Reduction::Klt(id) => Some(id.to_string()),
+        Reduction::Calibrated(id) => Some(id.to_string()),
     }
 }
 

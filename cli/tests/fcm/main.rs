@@ -2,4 +2,7 @@
 
 mod bad_input;
 mod common;
+mod learned;
+#[path = "../../../infer/tests/common/mod.rs"]
+mod onnx;
 mod roundtrip;

@@ -1,7 +1,7 @@
 //! The coded stream: units, parameter sets, access units, and the byte-stream framing. Normative text: docs/bitstream.md.
 
 pub(crate) mod access_unit;
-mod bytes;
+pub(crate) mod bytes;
 pub(crate) mod picture;
 mod sequence;
 pub mod stream;

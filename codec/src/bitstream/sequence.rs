@@ -52,8 +52,8 @@ impl InnerCodec {
 pub enum Reduction {
     /// Block DCT of every cell; needs no side data.
     Dct,
-    /// Calibrated transform with this identity.
-    Klt(TransformId),
+    /// Calibrated transform with this identity; whether that is a basis or a learned pair, the transform says.
+    Calibrated(TransformId),
 }
 
 /// What holds for all frames of a coded sequence.
@@ -130,7 +130,7 @@ impl Sequence {
             return Err(Error::corrupt("a fused tensor of 0 components"));
         }
         let reduction = if flags >> 4 & 1 == 1 {
-            Reduction::Klt(TransformId(c.take(8)?.try_into().expect("8 bytes")))
+            Reduction::Calibrated(TransformId(c.take(8)?.try_into().expect("8 bytes")))
         } else {
             Reduction::Dct
         };
@@ -178,10 +178,10 @@ impl Sequence {
     /// Appends the payload that [`Self::parse`] reads.
     pub fn write(&self, out: &mut Vec<u8>) {
         let mode = StatisticsMode::ALL.iter().position(|&m| m == self.statistics).unwrap_or(0) as u8;
-        let klt = matches!(self.reduction, Reduction::Klt(_));
+        let calibrated = matches!(self.reduction, Reduction::Calibrated(_));
         let pictures = matches!(self.inner, InnerCodec::Picture(_));
         out.push(self.version);
-        out.push(mode | u8::from(pictures) << 2 | u8::from(klt) << 4 | u8::from(self.lossless) << 5);
+        out.push(mode | u8::from(pictures) << 2 | u8::from(calibrated) << 4 | u8::from(self.lossless) << 5);
         if self.version >= 2 {
             let tool = |used, tool| if used { tool } else { 0 };
             out.push(tool(self.relevance, TOOL_RELEVANCE) | tool(self.error_resilient, TOOL_ERROR_RESILIENT));
@@ -189,7 +189,7 @@ impl Sequence {
         push_varint(out, self.layout.layers().len() as u32);
         self.layout.layers().iter().for_each(|l| write_layer(l, out));
         push_varint(out, self.components);
-        if let Reduction::Klt(id) = self.reduction {
+        if let Reduction::Calibrated(id) = self.reduction {
             out.extend_from_slice(&id.0);
         }
         push_varint(out, self.framerate.0);
@@ -257,7 +257,7 @@ mod tests {
             layout: Layout::new(layers, &Limits::default()).unwrap(),
             inner: InnerCodec::Native,
             statistics: StatisticsMode::Simplified,
-            reduction: Reduction::Klt(TransformId([1, 2, 3, 4, 5, 6, 7, 8])),
+            reduction: Reduction::Calibrated(TransformId([1, 2, 3, 4, 5, 6, 7, 8])),
             components: 640,
             framerate: (25, 1),
             stats_period: 300,

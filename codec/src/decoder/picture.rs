@@ -50,7 +50,7 @@ impl PictureUnpacker {
     /// Restores the features of one picture; [`Self::write`] gives them.
     ///
     /// # Errors
-    /// `Transform` when the stream's transform is missing; `Corruption` for a sequence that makes no sense; `InvalidInput` for a plane
+    /// `Transform` when the stream's transform is missing or a learned pair that cannot be run; `Corruption` for a sequence that makes no sense; `InvalidInput` for a plane
     /// that is no such picture; `LimitExceeded`.
     pub fn unpack(&mut self, info: &PictureInfo, picture: Plane<'_>) -> Result<()> {
         let same = self
@@ -61,9 +61,9 @@ impl PictureUnpacker {
             self.unpacking = None;
             let transform = match info.sequence.reduction {
                 Reduction::Dct => None,
-                Reduction::Klt(id) => Some(self.transform(id)?),
+                Reduction::Calibrated(id) => Some(self.transform(id)?),
             };
-            self.unpacking = Some(Unpacking::new(info.sequence.clone(), transform, &self.decoder.config)?);
+            self.unpacking = Some(Unpacking::new(info.sequence.clone(), transform.as_deref(), &self.decoder.config)?);
         }
         let Some(unpacking) = &mut self.unpacking else { return Err(Error::input("a picture without its sequence")) };
         unpacking.unpack(info, picture, self.decoder.pool.as_ref())
@@ -95,13 +95,13 @@ impl PictureUnpacker {
 }
 
 impl Unpacking {
-    fn new(sequence: Arc<Sequence>, transform: Option<Arc<Transform>>, config: &DecoderConfig) -> Result<Self> {
+    fn new(sequence: Arc<Sequence>, transform: Option<&Transform>, config: &DecoderConfig) -> Result<Self> {
         let InnerCodec::Picture(format) = sequence.inner else {
             return Err(Error::input("a sequence without pictures"));
         };
         let grid = Grid::new(&sequence.layout, &config.limits)?;
         let tiling = Tiling::new(&format, sequence.components as usize, grid.height, grid.width)?;
-        let stream = Stream::new(Sequence::clone(&sequence), Vec::new(), transform, &config.limits)?;
+        let stream = Stream::new(Sequence::clone(&sequence), Vec::new(), transform, config)?;
         let top = top(format.depth);
         Ok(Self {
             tiling,
@@ -175,8 +175,6 @@ impl Unpacking {
             }
             (None, None) => return Err(Error::input("a picture with neither statistics nor a range")),
         };
-        stream.factor[0] = refine.scale as f32;
-        stream.inverse.base(refine.offset as f32, &mut stream.base[0]);
-        Ok(())
+        stream.restore(1.0, [refine; 2])
     }
 }

@@ -8,6 +8,7 @@ use crate::conversion::tiling::{self, Tiling};
 use crate::error::{Error, Result};
 use crate::picture::PictureRecord;
 use crate::reduction::Transform;
+use crate::reduction::learned::InferenceRuntime;
 use crate::statistics::{self, MeanStd, StatisticsMode};
 use crate::tensor::{Layout, TensorRef};
 use crate::{FrameStatistics, Limits};
@@ -21,6 +22,8 @@ pub struct PackerConfig {
     pub statistics: StatisticsMode,
     /// Calibrated transform; `None` = block DCT.
     pub transform: Option<Arc<Transform>>,
+    /// What runs the networks of a learned transform; other transforms need none.
+    pub runtime: Option<Arc<dyn InferenceRuntime>>,
     /// Components kept, strongest first; `None` = all that the transform has.
     pub components: Option<u32>,
     /// Bits of a sample, 8 or 10. Default: 10.
@@ -40,6 +43,7 @@ impl Default for PackerConfig {
         Self {
             statistics: StatisticsMode::ZScore,
             transform: None,
+            runtime: None,
             components: None,
             depth: 10,
             chroma: Chroma::default(),
@@ -66,7 +70,7 @@ impl PicturePacker {
     ///
     /// # Errors
     /// `InvalidConfig` with the offending value and its legal range; `LimitExceeded`; `Transform` when the transform was calibrated on
-    /// other shapes.
+    /// other shapes, or is a learned pair that cannot be run.
     pub fn new(config: PackerConfig, layout: Layout) -> Result<Self> {
         if config.depth != 8 && config.depth != 10 {
             return Err(Error::config(format!("pictures of {} bits, legal are 8 and 10", config.depth)));
@@ -75,6 +79,7 @@ impl PicturePacker {
         let config = EncoderConfig {
             statistics: config.statistics,
             transform: config.transform,
+            runtime: config.runtime,
             components: config.components,
             background_offset: Some(0),
             // A video encoder has skipping of its own.
@@ -136,7 +141,7 @@ impl PicturePacker {
         encoder.check_tensors(tensors)?;
         encoder.measure(tensors)?;
         times.statistics = clock.lap();
-        encoder.reduce(tensors, true, &mut times, &mut clock);
+        encoder.reduce(tensors, true, &mut times, &mut clock)?;
         encoder.measured.fused = MeanStd::from(&statistics::measure_planes(&mut encoder.planes));
         times.statistics += clock.lap();
         let range = Range::of(&encoder.planes);

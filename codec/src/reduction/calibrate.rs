@@ -4,6 +4,10 @@
 //! batch's products, made in binary32 by a matrix product and summed in binary64. One tile is always computed by one thread in the same
 //! order, so the result is the same for any number of threads.
 
+mod pair;
+
+pub use pair::PairCalibrator;
+
 use super::Transform;
 use super::grid::{Grid, LANES};
 use super::transform::CellShape;
@@ -28,11 +32,9 @@ const BATCH: usize = 1024;
 
 /// Gathers the covariance of features in bounded memory (D² values, whatever the number of frames).
 pub struct Calibrator {
-    layout: Layout,
+    frame: Frame,
     grid: Grid,
     cells: Vec<CellShape>,
-    /// Values of each layer in binary32.
-    values: Vec<Vec<f32>>,
     /// One block of the grid, `[D][LANES]`.
     panel: Vec<f32>,
     /// The batch, `[D][BATCH]`, of which the first `filled` columns are in use.
@@ -74,8 +76,7 @@ impl Calibrator {
             }
         }
         Ok(Self {
-            values: values_of(&layout),
-            layout,
+            frame: Frame::new(layout),
             grid,
             cells,
             panel: vec![0.0; d * LANES],
@@ -100,11 +101,10 @@ impl Calibrator {
             return Err(Error::input(format!(
                 "layers {}, their cells differ from those of layers {}",
                 shapes(&layout),
-                shapes(&self.layout)
+                shapes(&self.frame.layout)
             )));
         }
-        self.values = values_of(&layout);
-        self.layout = layout;
+        self.frame = Frame::new(layout);
         self.grid = grid;
         Ok(())
     }
@@ -124,9 +124,9 @@ impl Calibrator {
     /// # Errors
     /// `InvalidInput` as [`crate::Encoder::encode`]; nothing of the frame was added then.
     pub fn add(&mut self, tensors: &[TensorRef<'_>]) -> Result<()> {
-        self.read(tensors)?;
+        self.frame.read(tensors)?;
         for block in 0..self.grid.blocks() {
-            self.grid.gather(|n| &self.values[n], None, block, &mut self.panel);
+            self.grid.gather(|n| &self.frame.values[n], None, block, &mut self.panel);
             let lanes = (self.grid.positions() - block * LANES).min(LANES);
             let taken = lanes.min(BATCH - self.filled);
             copy_lanes(&self.panel, 0, taken, &mut self.batch, self.filled);
@@ -185,6 +185,18 @@ impl Calibrator {
         let mean = mean.iter().zip(&shift).map(|(m, s)| (m + f64::from(*s)) as f32).collect();
         Transform::new(self.cells, mean, basis, variances, total_variance, n)
     }
+}
+
+/// Values of one feature set in binary32.
+struct Frame {
+    layout: Layout,
+    values: Vec<Vec<f32>>,
+}
+
+impl Frame {
+    fn new(layout: Layout) -> Self {
+        Self { values: layout.layers().iter().map(|l| vec![0.0; l.shape.elements() as usize]).collect(), layout }
+    }
 
     /// Checks `tensors` and converts them to `values`.
     fn read(&mut self, tensors: &[TensorRef<'_>]) -> Result<()> {
@@ -216,10 +228,6 @@ impl Calibrator {
         }
         Ok(())
     }
-}
-
-fn values_of(layout: &Layout) -> Vec<Vec<f32>> {
-    layout.layers().iter().map(|l| vec![0.0; l.shape.elements() as usize]).collect()
 }
 
 fn shapes(layout: &Layout) -> String {
@@ -289,6 +297,7 @@ fn decompose(matrix: Mat<f64>) -> Result<(Mat<f64>, Vec<f64>)> {
 mod tests {
     use super::*;
     use crate::reduction::grid::{Refined, Refinement};
+    use crate::reduction::transform::Klt;
     use crate::tensor::{Dtype, Layer, Shape};
     use half::f16;
 
@@ -372,6 +381,10 @@ mod tests {
         calibrator.finish(components)
     }
 
+    fn klt(transform: &Transform) -> &Klt {
+        transform.klt().expect("a calibrator makes a basis")
+    }
+
     fn dot(a: &[f32], b: impl IntoIterator<Item = f64>) -> f64 {
         a.iter().zip(b).map(|(a, b)| f64::from(*a) * b).sum()
     }
@@ -382,13 +395,13 @@ mod tests {
         let transform = calibrated(&frames, None)?;
         assert_eq!((transform.components(), transform.dimension(), transform.samples()), (24, 24, 9600));
         for (k, b) in basis.iter().enumerate() {
-            let cosine = dot(transform.vector(k), b.iter().copied()).abs();
+            let cosine = dot(klt(&transform).vector(k), b.iter().copied()).abs();
             assert!(cosine > 0.995, "vector {k} has the cosine {cosine} with the planted one");
             let planted = (4.0 * 0.8f64.powi(k as i32)).powi(2);
             let variance = f64::from(transform.variances()[k]);
             assert!((variance / planted - 1.0).abs() < 0.06, "variance {k} is {variance}, planted {planted}");
         }
-        for (d, mean) in transform.mean().iter().enumerate() {
+        for (d, mean) in klt(&transform).mean.iter().enumerate() {
             assert!((mean - 100.0 - d as f32).abs() < 0.2, "mean {d} is {mean}");
         }
         Ok(())
@@ -400,7 +413,7 @@ mod tests {
         let transform = calibrated(&frames, Some(20))?;
         let n = (23 * POSITIONS) as f64;
         let mut total = 0.0;
-        for v in frames.iter().flatten().zip(transform.mean().iter().cycle()) {
+        for v in frames.iter().flatten().zip(klt(&transform).mean.iter().cycle()) {
             total += (f64::from(*v.0) - f64::from(*v.1)).powi(2) / n;
         }
         let mut held = 0.0;
@@ -409,8 +422,8 @@ mod tests {
                 .iter()
                 .flat_map(|f| f.chunks_exact(D))
                 .map(|v| {
-                    let centred = v.iter().zip(transform.mean()).map(|(v, m)| f64::from(*v) - f64::from(*m));
-                    dot(transform.vector(k), centred).powi(2) / n
+                    let centred = v.iter().zip(&klt(&transform).mean).map(|(v, m)| f64::from(*v) - f64::from(*m));
+                    dot(klt(&transform).vector(k), centred).powi(2) / n
                 })
                 .sum();
             let (variance, strongest) = (f64::from(transform.variances()[k]), f64::from(transform.variances()[0]));
@@ -431,11 +444,11 @@ mod tests {
         assert!(transform.variances().is_sorted_by(|a, b| a >= b));
         for i in 0..D {
             for j in 0..=i {
-                let product = dot(transform.vector(i), transform.vector(j).iter().map(|&v| f64::from(v)));
+                let product = dot(klt(&transform).vector(i), klt(&transform).vector(j).iter().map(|&v| f64::from(v)));
                 let expected = f64::from(i == j);
                 assert!((product - expected).abs() < 1e-6, "vectors {i} and {j} have the product {product}");
             }
-            let v = transform.vector(i);
+            let v = klt(&transform).vector(i);
             let peak = v.iter().fold(0.0f32, |p, v| if v.abs() > p.abs() { *v } else { p });
             assert!(peak > 0.0, "the largest entry of vector {i} is {peak}");
         }
@@ -449,13 +462,15 @@ mod tests {
         frames.reverse();
         let b = calibrated(&frames, None)?;
         let entry = |t: &Transform, i: usize, j: usize| -> f64 {
-            (0..D).map(|k| f64::from(t.variances()[k]) * f64::from(t.vector(k)[i]) * f64::from(t.vector(k)[j])).sum()
+            (0..D)
+                .map(|k| f64::from(t.variances()[k]) * f64::from(klt(t).vector(k)[i]) * f64::from(klt(t).vector(k)[j]))
+                .sum()
         };
         let strongest = f64::from(a.variances()[0]);
         for i in 0..D {
             let (va, vb) = (f64::from(a.variances()[i]), f64::from(b.variances()[i]));
             assert!((va - vb).abs() < 1e-6 * strongest, "variance {i} is {va} in one order, {vb} in the other");
-            assert!((a.mean()[i] / b.mean()[i] - 1.0).abs() < 1e-6);
+            assert!((klt(&a).mean[i] / klt(&b).mean[i] - 1.0).abs() < 1e-6);
             for j in 0..D {
                 let (x, y) = (entry(&a, i, j), entry(&b, i, j));
                 assert!(
@@ -484,7 +499,7 @@ mod tests {
             c.batch.capacity() * 4
                 + c.panel.capacity() * 4
                 + c.sum.capacity() * 8
-                + c.values.iter().map(|v| v.capacity() * 4).sum::<usize>()
+                + c.frame.values.iter().map(|v| v.capacity() * 4).sum::<usize>()
                 + c.tiles.iter().map(|t| t.sums.capacity() * 8).sum::<usize>()
         };
         let (_, frames) = planted(40);
@@ -513,7 +528,7 @@ mod tests {
         let n = frames.len() as f64;
         let mean: Vec<f64> = (0..300).map(|d| frames.iter().map(|f| f[d].to_f64()).sum::<f64>() / n).collect();
         // The first vector v and its variance must solve C v = λ v.
-        let v = transform.vector(0);
+        let v = klt(&transform).vector(0);
         let projections: Vec<f64> =
             frames.iter().map(|f| dot(v, f.iter().zip(&mean).map(|(x, m)| x.to_f64() - m))).collect();
         for d in 0..300 {
@@ -586,7 +601,7 @@ mod tests {
         calibrator.add(&[TensorRef::F32(&[2.5; 4 * 16 * 24]), TensorRef::F32(&[2.5; 8 * 8 * 12])])?;
         let transform = calibrator.finish(None)?;
         assert!(transform.variances().iter().all(|&v| v == 0.0));
-        assert!(transform.mean().iter().all(|&m| m == 2.5));
+        assert!(klt(&transform).mean.iter().all(|&m| m == 2.5));
         Ok(())
     }
 }

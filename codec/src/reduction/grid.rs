@@ -5,7 +5,9 @@
 //! width is no multiple of the grid's are padded by repeating their last row and column; vectors (and 1 × 1 layers) are laid
 //! out over the grid. Padding is dropped again on the way back and never enters statistics.
 
+use super::relevance::RegionSums;
 use crate::error::Result;
+use crate::inner::native::planes::Relevance;
 use crate::limits::{self, Limits};
 use crate::tensor::{ChannelOrder, Layer, Layout};
 
@@ -288,6 +290,49 @@ impl Grid {
                 }
             }
         }
+    }
+
+    /// Whether the values of layer `n` lie in memory in the order channels, rows, columns.
+    pub fn is_dense(&self, n: usize) -> bool {
+        let cells = &self.layers[n];
+        cells.laid_out || cells.stride.2 == 1
+    }
+
+    /// Gives the index in memory and the position of every value of layer `n`, in the order channels, rows, columns.
+    #[inline(always)]
+    pub fn for_each_value(&self, n: usize, mut visit: impl FnMut(usize, usize)) {
+        let cells = &self.layers[n];
+        if cells.laid_out {
+            let positions = self.positions();
+            (0..cells.elements).for_each(|index| visit(index, index % positions));
+            return;
+        }
+        let (sc, sy, sx) = cells.stride;
+        for c in 0..cells.elements / (cells.height * cells.width) {
+            for line in 0..cells.height {
+                let (start, first) = (c * sc + line * sy, line / cells.rows * self.width);
+                for (x, columns) in (0..cells.width).step_by(cells.cols).enumerate() {
+                    let end = (columns + cells.cols).min(cells.width);
+                    (columns..end).for_each(|column| visit(start + column * sx, first + x));
+                }
+            }
+        }
+    }
+
+    /// Sums over `values`, those of layer `n` in memory, by region of their position.
+    pub fn region_sums(&self, n: usize, values: &[f32], relevance: &[Relevance]) -> [RegionSums; 2] {
+        // Both regions' sums take every value, times 0 or 1: faster than choosing between them.
+        let (mut background, mut sums, mut squares) = (0u64, [0f64; 2], [0f64; 2]);
+        self.for_each_value(n, |index, position| {
+            let (value, region) = (f64::from(values[index]), relevance[position] & 1);
+            background += u64::from(region);
+            for (r, share) in [1.0 - f64::from(region), f64::from(region)].into_iter().enumerate() {
+                sums[r] += share * value;
+                squares[r] += share * value * value;
+            }
+        });
+        let counts = [self.layers[n].elements as u64 - background, background];
+        [0, 1].map(|r: usize| RegionSums { count: counts[r], sum: sums[r], squares: squares[r] })
     }
 
     /// Whether value `d` (counted from the layer's offset) of layer `n` at `position` is of the layer, not padding.

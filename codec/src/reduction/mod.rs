@@ -7,7 +7,8 @@ mod dct;
 pub(crate) mod forward;
 pub(crate) mod grid;
 pub(crate) mod inverse;
+pub mod learned;
 pub mod relevance;
 mod transform;
 
-pub use transform::{CellShape, Transform, TransformId};
+pub use transform::{CellShape, NetworkPair, Transform, TransformId};

@@ -107,8 +107,9 @@ pub use train::ProbeTrainer;
 #[cfg(feature = "calibrate")]
 mod train {
     use super::*;
+    use crate::error::ErrorKind;
     use crate::limits::Limits;
-    use crate::reduction::forward::Forward;
+    use crate::reduction::forward::Projection;
     use crate::reduction::grid::Grid;
     use crate::reduction::transform::Transform;
     use crate::tensor::{Layout, TensorRef};
@@ -123,7 +124,7 @@ mod train {
 
     /// Learns a [`Probe`] for a transform: ridge regression of labelled positions, both classes counting the same.
     pub struct ProbeTrainer {
-        forward: Forward,
+        forward: Projection,
         layout: Layout,
         grid: Grid,
         weights: usize,
@@ -140,14 +141,18 @@ mod train {
         /// For feature sets of `layout` and a transform that fits it.
         ///
         /// # Errors
-        /// `Transform` when it does not fit, `LimitExceeded`.
+        /// `Transform` when it does not fit or is a learned pair, `LimitExceeded`.
         pub fn new(transform: &Transform, layout: Layout, limits: &Limits) -> Result<Self> {
             let grid = Grid::new(&layout, limits)?;
             let components = transform.components().min(MAX_WEIGHTS as u32);
             let weights = super::super::forward::check(&layout, &grid, Some(transform), Some(components), limits)?;
+            let Some(klt) = transform.klt() else {
+                let message = format!("transform {} is a learned pair: no probe can be learnt for it", transform.id());
+                return Err(Error::new(ErrorKind::Transform, message));
+            };
             let n = weights + 1;
             Ok(Self {
-                forward: Forward::new(grid.clone(), Some(transform), weights),
+                forward: Projection::new(grid.clone(), Some(klt), weights),
                 planes: vec![0.0; weights * grid.positions()],
                 layout,
                 grid,

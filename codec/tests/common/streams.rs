@@ -36,28 +36,52 @@ pub fn tight_limits() -> Limits {
     Limits { max_elements: 1 << 14, max_fused: 1 << 15, max_components: 1 << 13, ..Limits::default() }
 }
 
-/// A transform with a random orthonormal basis of `components` vectors for `layout`, whose cells are `cells`.
-pub fn transform(cells: &[(u32, u16, u16, bool)], components: usize, seed: u64) -> Arc<Transform> {
-    let cells: Vec<CellShape> =
-        cells.iter().map(|&(channels, rows, cols, laid_out)| CellShape { channels, rows, cols, laid_out }).collect();
-    let d: usize = cells.iter().map(|c| c.channels as usize * usize::from(c.rows) * usize::from(c.cols)).sum();
-    let mut random = Random(seed);
-    let mut basis: Vec<Vec<f32>> = Vec::new();
-    while basis.len() < components {
-        let mut v: Vec<f32> = (0..d).map(|_| random.signed()).collect();
-        for b in &basis {
-            let dot: f32 = v.iter().zip(b).map(|(x, y)| x * y).sum();
-            v.iter_mut().zip(b).for_each(|(x, y)| *x -= dot * y);
+/// A mean and orthonormal vectors for layers with some cells.
+pub struct Basis {
+    pub cells: Vec<CellShape>,
+    pub mean: Vec<f32>,
+    pub vectors: Vec<Vec<f32>>,
+}
+
+impl Basis {
+    /// Random orthonormal: `components` vectors for `cells`.
+    pub fn new(cells: &[(u32, u16, u16, bool)], components: usize, seed: u64) -> Self {
+        let cells: Vec<CellShape> = cells
+            .iter()
+            .map(|&(channels, rows, cols, laid_out)| CellShape { channels, rows, cols, laid_out })
+            .collect();
+        let d: usize = cells.iter().map(|c| c.channels as usize * usize::from(c.rows) * usize::from(c.cols)).sum();
+        let mut random = Random(seed);
+        let mut vectors: Vec<Vec<f32>> = Vec::new();
+        while vectors.len() < components {
+            let mut v: Vec<f32> = (0..d).map(|_| random.signed()).collect();
+            for b in &vectors {
+                let dot: f32 = v.iter().zip(b).map(|(x, y)| x * y).sum();
+                v.iter_mut().zip(b).for_each(|(x, y)| *x -= dot * y);
+            }
+            let norm = v.iter().map(|x| x * x).sum::<f32>().sqrt();
+            if norm > 1e-3 {
+                v.iter_mut().for_each(|x| *x /= norm);
+                vectors.push(v);
+            }
         }
-        let norm = v.iter().map(|x| x * x).sum::<f32>().sqrt();
-        if norm > 1e-3 {
-            v.iter_mut().for_each(|x| *x /= norm);
-            basis.push(v);
-        }
+        let mean = (0..d).map(|_| random.signed()).collect();
+        Self { cells, mean, vectors }
     }
-    let variances = (0..components).map(|k| 10.0 / (k + 1) as f32).collect();
-    let mean = (0..d).map(|_| random.signed()).collect();
-    Arc::new(Transform::new(cells, mean, basis.concat(), variances, 100.0, 1000).unwrap())
+
+    pub fn variances(&self) -> Vec<f32> {
+        (0..self.vectors.len()).map(|k| 10.0 / (k + 1) as f32).collect()
+    }
+
+    pub fn transform(&self) -> Transform {
+        let (cells, mean) = (self.cells.clone(), self.mean.clone());
+        Transform::new(cells, mean, self.vectors.concat(), self.variances(), 100.0, 1000).unwrap()
+    }
+}
+
+/// A transform with a random orthonormal basis of `components` vectors for layers with `cells`.
+pub fn transform(cells: &[(u32, u16, u16, bool)], components: usize, seed: u64) -> Arc<Transform> {
+    Arc::new(Basis::new(cells, components, seed).transform())
 }
 
 /// Encodes `frames` frames of a synthetic scene.

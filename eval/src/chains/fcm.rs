@@ -1,6 +1,6 @@
 //! This project's codec.
 
-use super::{Chain, FarSide, Input, KEY_INT_MAX, Sent, Setting, number};
+use super::{Chain, FarSide, Input, KEY_INT_MAX, Sent, Setting, number, runtime};
 use crate::features::Frame;
 use anyhow::{Result, bail};
 use fcm_codec::bitstream::stream::end_of_stream;
@@ -82,12 +82,13 @@ impl Chain for Fcm {
             skip_threshold: self.skip_threshold,
             key_int_max: KEY_INT_MAX,
             transform: input.transform.clone(),
+            runtime: runtime(),
             framerate: input.framerate,
             ..EncoderConfig::default()
         };
         let transforms = input.transform.iter().cloned().collect();
         let mut encoder = Encoder::new(config, input.features.layout().clone())?;
-        let mut decoder = Decoder::new(DecoderConfig { transforms, ..DecoderConfig::default() })?;
+        let mut decoder = Decoder::new(DecoderConfig { transforms, runtime: runtime(), ..DecoderConfig::default() })?;
         let mut sent = Sent::default();
         let mut frame = Frame::default();
         let mut decoded: Vec<Vec<f16>> = Vec::new();

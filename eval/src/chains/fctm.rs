@@ -1,7 +1,7 @@
 //! The chain of MPEG's reference software: fused tensor, 10-bit tiles of a picture, a video codec; with statistics restored.
 
 use super::stage::Stage;
-use super::{Chain, FarSide, Input, KEY_INT_MAX, Sent, Setting, number};
+use super::{Chain, FarSide, Input, KEY_INT_MAX, Sent, Setting, number, runtime};
 use crate::features::Frame;
 use anyhow::{Context, Result, bail, ensure};
 use fcm_codec::bitstream::stream::end_of_stream;
@@ -125,6 +125,7 @@ impl Chain for Fctm {
         let config = PackerConfig {
             statistics: self.statistics,
             transform: input.transform.clone(),
+            runtime: runtime(),
             components: Some(self.components.min(available)),
             depth: DEPTH,
             framerate: input.framerate,
@@ -134,7 +135,8 @@ impl Chain for Fctm {
         let mut writer = PictureWriter::new(WriterConfig::default())?;
         let mut reader = PictureReader::new(Limits::default());
         let transforms = input.transform.iter().cloned().collect();
-        let mut unpacker = PictureUnpacker::new(DecoderConfig { transforms, ..DecoderConfig::default() })?;
+        let config = DecoderConfig { transforms, runtime: runtime(), ..DecoderConfig::default() };
+        let mut unpacker = PictureUnpacker::new(config)?;
         let picture = Picture { width: packer.format().width as usize, height: packer.format().height as usize };
         let raw = picture.caps("video/x-raw,format=I420_10LE", input.framerate);
         let mut encoder = Stage::start(&raw, &encoder(qp), CAPS)?;

@@ -13,6 +13,7 @@ mod uncompressed;
 
 use crate::features::FeatureFile;
 use anyhow::{Result, bail, ensure};
+use fcm_codec::reduction::learned::InferenceRuntime;
 use fcm_codec::{StatisticsMode, Transform};
 use half::f16;
 use image::RgbImage;
@@ -171,6 +172,11 @@ pub fn by_name(name: &str) -> Result<Box<dyn Chain>> {
             None => bail!("chain {name:?}, legal are {}", NAMES.join(", ")),
         },
     })
+}
+
+/// What runs the networks of a learned transform.
+fn runtime() -> Option<Arc<dyn InferenceRuntime>> {
+    Some(Arc::new(fcm_infer::OnnxRuntime::default()))
 }
 
 /// A number in a range, for [`Chain::parse_point`].

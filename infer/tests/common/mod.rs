@@ -78,6 +78,8 @@ pub struct Attribute {
     pub ints: Vec<i64>,
     #[prost(int64, optional, tag = "3")]
     pub i: Option<i64>,
+    #[prost(string, optional, tag = "4")]
+    pub s: Option<String>,
     #[prost(int32, tag = "20")]
     pub r#type: i32,
 }
@@ -152,11 +154,15 @@ pub fn node(op_type: &str, input: &[&str], output: &[&str], attribute: Vec<Attri
 }
 
 pub fn ints(name: &str, ints: &[i64]) -> Attribute {
-    Attribute { name: name.into(), ints: ints.to_vec(), i: None, r#type: 7 }
+    Attribute { name: name.into(), ints: ints.to_vec(), i: None, s: None, r#type: 7 }
 }
 
 pub fn int(name: &str, i: i64) -> Attribute {
-    Attribute { name: name.into(), ints: vec![], i: Some(i), r#type: 2 }
+    Attribute { name: name.into(), ints: vec![], i: Some(i), s: None, r#type: 2 }
+}
+
+pub fn string(name: &str, s: &str) -> Attribute {
+    Attribute { name: name.into(), ints: vec![], i: None, s: Some(s.into()), r#type: 3 }
 }
 
 pub fn constant(name: &str, dims: &[i64], values: &[f32]) -> TensorProto {
@@ -197,6 +203,98 @@ pub fn chain() -> ModelProto {
         vec![value("images", F32, &[1, 3, 4, 4])],
         vec![value("pooled", F32, &[1, 1, 2, 2])],
     )
+}
+
+/// A basis as a learned pair: what a Karhunen-Loeve transform computes, as the two networks of docs/bitstream.md 5.5. All layers are maps.
+pub struct LinearPair {
+    /// Channels, and rows (and columns) of a cell, of every layer.
+    pub layers: Vec<(usize, usize)>,
+    pub mean: Vec<f32>,
+    /// K vectors of as many values as `mean`.
+    pub vectors: Vec<Vec<f32>>,
+}
+
+impl LinearPair {
+    /// Sines of many frequencies, made orthonormal.
+    pub fn new(layers: &[(usize, usize)], components: usize) -> Self {
+        let d: usize = layers.iter().map(|(channels, side)| channels * side * side).sum();
+        let mut vectors: Vec<Vec<f32>> = Vec::new();
+        for k in 0..components {
+            let mut v: Vec<f32> = (0..d).map(|i| ((i * (k + 1)) as f32 * 0.37 + k as f32).sin()).collect();
+            for b in &vectors {
+                let dot: f32 = v.iter().zip(b).map(|(x, y)| x * y).sum();
+                v.iter_mut().zip(b).for_each(|(x, y)| *x -= dot * y);
+            }
+            let norm = v.iter().map(|x| x * x).sum::<f32>().sqrt();
+            vectors.push(v.iter().map(|x| x / norm).collect());
+        }
+        Self { layers: layers.to_vec(), mean: (0..d).map(|i| (i as f32 * 0.9).cos()).collect(), vectors }
+    }
+
+    /// Where the values of each layer lie in a vector.
+    fn parts(&self) -> impl Iterator<Item = (usize, usize, usize, std::ops::Range<usize>)> {
+        let mut offset = 0;
+        self.layers.iter().enumerate().map(move |(n, &(channels, side))| {
+            let start = offset;
+            offset += channels * side * side;
+            (n, channels, side, start..offset)
+        })
+    }
+
+    /// A strided convolution a layer, and their sum; rows and columns are open.
+    pub fn reduction(&self) -> ModelProto {
+        let k = self.vectors.len();
+        let (mut nodes, mut constants, mut inputs, mut names) = (vec![], vec![], vec![], vec![]);
+        for (n, channels, side, part) in self.parts() {
+            let weights: Vec<f32> = self.vectors.iter().flat_map(|v| v[part.clone()].to_vec()).collect();
+            let bias = |v: &Vec<f32>| -part.clone().map(|d| v[d] * self.mean[d]).sum::<f32>();
+            let biases: Vec<f32> = self.vectors.iter().map(bias).collect();
+            let (layer, w, b) = (format!("layer{n}"), format!("w{n}"), format!("b{n}"));
+            let (size, dim) = (side as i64, channels as i64);
+            constants.push(constant(&w, &[k as i64, dim, size, size], &weights));
+            constants.push(constant(&b, &[k as i64], &biases));
+            let attributes = vec![ints("kernel_shape", &[size, size]), ints("strides", &[size, size])];
+            nodes.push(node("Conv", &[&layer, &w, &b], &[&format!("part{n}")], attributes));
+            inputs.push(value(&layer, F32, &[1, dim, -1, -1]));
+            names.push(format!("part{n}"));
+        }
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        nodes.push(node("Sum", &names, &["fused"], vec![]));
+        // Rows and columns of the layers are different ones, of whatever name.
+        for (n, input) in inputs.iter_mut().enumerate() {
+            rename_open(input, &format!("rows{n}"), &format!("columns{n}"));
+        }
+        model(nodes, constants, inputs, vec![value("fused", F32, &[1, k as i64, -1, -1])])
+    }
+
+    /// A convolution of 1 x 1 a layer, and its channels put into space.
+    pub fn restoration(&self) -> ModelProto {
+        let k = self.vectors.len();
+        let (mut nodes, mut constants, mut outputs) = (vec![], vec![], vec![]);
+        for (n, channels, side, part) in self.parts() {
+            let weights: Vec<f32> = part.clone().flat_map(|d| self.vectors.iter().map(move |v| v[d])).collect();
+            let (layer, w, b) = (format!("restored{n}"), format!("w{n}"), format!("b{n}"));
+            let d = (channels * side * side) as i64;
+            constants.push(constant(&w, &[d, k as i64, 1, 1], &weights));
+            constants.push(constant(&b, &[d], &self.mean[part.clone()]));
+            let deep = format!("deep{n}");
+            nodes.push(node("Conv", &["fused", &w, &b], &[&deep], vec![]));
+            let attributes = vec![int("blocksize", side as i64), string("mode", "CRD")];
+            nodes.push(node("DepthToSpace", &[&deep], &[&layer], attributes));
+            let mut output = value(&layer, F32, &[1, channels as i64, -1, -1]);
+            rename_open(&mut output, &format!("rows{n}"), &format!("columns{n}"));
+            outputs.push(output);
+        }
+        let mut fused = value("fused", F32, &[1, k as i64, -1, -1]);
+        rename_open(&mut fused, "rows", "columns");
+        model(nodes, constants, vec![fused], outputs)
+    }
+}
+
+fn rename_open(info: &mut ValueInfo, rows: &str, columns: &str) {
+    let shape = info.r#type.as_mut().and_then(|t| t.tensor.as_mut()).and_then(|t| t.shape.as_mut());
+    let dims = shape.expect("a value with a shape").dim.iter_mut().filter(|d| d.param.is_some());
+    dims.zip([rows, columns]).for_each(|(dim, name)| dim.param = Some(name.into()));
 }
 
 /// What [`chain`] makes of 48 values, tensor by tensor.

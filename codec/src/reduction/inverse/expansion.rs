@@ -1,14 +1,15 @@
-//! The decoder's half of the reduction: changed components → vectors by position → layers.
+//! Linear restoration: changed components → vectors by position → layers.
 //!
 //! Most components of most positions stay as they were in the frame before, so the vectors of the grid are kept and only what
 //! changed is added. The decoder's z-score refinement of the fused tensor, `a·x + b` for all components, is folded in later:
 //! `a · vectors + b · (sum of all basis vectors) + mean`.
 
-use super::dct::Dct;
-use super::grid::{Grid, Refined, Refinement};
-use super::transform::Transform;
 use crate::kernels::moments::Moments;
 use crate::kernels::sparse;
+use crate::reduction::dct::Dct;
+use crate::reduction::grid::{Grid, Refined, Refinement};
+use crate::reduction::transform::Klt;
+use crate::refinement::Affine;
 use rayon::ThreadPool;
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -16,9 +17,12 @@ use std::sync::Arc;
 /// Positions that one thread takes at a time.
 const PART: usize = 16;
 
+/// Values that are summed together where vectors are shorter.
+const LINE: usize = 4096;
+
 /// Restores feature sets of one layout; holds all memory that it needs.
 #[derive(Debug)]
-pub struct Inverse {
+pub struct Expansion {
     grid: Grid,
     basis: Basis,
     /// Σ of all basis vectors, and the calibrated mean.
@@ -30,11 +34,15 @@ pub struct Inverse {
     /// Changed components by position: terms of position p are `starts[p]..starts[p + 1]`.
     starts: Vec<u32>,
     terms: Vec<(u32, f32)>,
+    /// Vectors refined as the fused tensor is are `base + factor · vectors`, by region of their position.
+    base: [Vec<f32>; 2],
+    factor: [f32; 2],
+    line: [Vec<f32>; 2],
 }
 
 #[derive(Debug)]
 enum Basis {
-    Klt(Arc<Transform>),
+    Klt(Arc<Klt>),
     Dct(Dct),
 }
 
@@ -42,7 +50,7 @@ impl Basis {
     /// Adds to each vector of `vectors` its terms, `terms[starts[i]..starts[i + 1]]`.
     fn add(&self, vectors: &mut [f32], row: usize, d: usize, starts: &[u32], terms: &[(u32, f32)]) {
         match self {
-            Basis::Klt(t) => sparse::add_terms(vectors, row, d, starts, terms, |k| t.vector(k)),
+            Basis::Klt(klt) => sparse::add_terms(vectors, row, d, starts, terms, |k| klt.vector(k)),
             Basis::Dct(dct) => {
                 for (vector, range) in vectors.chunks_exact_mut(row).zip(starts.windows(2)) {
                     for &(k, w) in &terms[range[0] as usize..range[1] as usize] {
@@ -54,18 +62,18 @@ impl Basis {
     }
 }
 
-impl Inverse {
-    /// The inverse of [`super::forward::Forward`] with the same arguments.
-    pub fn new(grid: Grid, transform: Option<Arc<Transform>>, components: usize) -> Self {
+impl Expansion {
+    /// The inverse of [`crate::reduction::forward::Projection`] with the same arguments, for so many `regions`.
+    pub fn new(grid: Grid, klt: Option<Arc<Klt>>, components: usize, regions: usize) -> Self {
         let d = grid.dimension;
         let mut ones = vec![0.0; d];
-        let (basis, mean) = match transform {
-            Some(t) => {
+        let (basis, mean) = match klt {
+            Some(klt) => {
                 for k in 0..components {
-                    ones.iter_mut().zip(t.vector(k)).for_each(|(o, v)| *o += v);
+                    ones.iter_mut().zip(klt.vector(k)).for_each(|(o, v)| *o += v);
                 }
-                let mean = t.mean().to_vec();
-                (Basis::Klt(t), mean)
+                let mean = klt.mean.clone();
+                (Basis::Klt(klt), mean)
             }
             None => {
                 let dct = Dct::new(&grid, components);
@@ -78,7 +86,20 @@ impl Inverse {
         let row = if d < 64 { d } else { (d.div_ceil(16) | 1) * 16 };
         let positions = grid.positions();
         let vectors = vec![0.0; row * positions];
-        Self { grid, basis, ones, mean, vectors, row, starts: vec![0; positions + 1], terms: Vec::new() }
+        let second = if regions > 1 { d } else { 0 };
+        Self {
+            grid,
+            basis,
+            ones,
+            mean,
+            vectors,
+            row,
+            starts: vec![0; positions + 1],
+            terms: Vec::new(),
+            base: [vec![0.0; d], vec![0.0; second]],
+            factor: [1.0; 2],
+            line: [vec![0.0; d.max(LINE)], vec![0.0; second]],
+        }
     }
 
     /// All components zero.
@@ -119,23 +140,20 @@ impl Inverse {
         }
     }
 
-    /// Vectors of the fused tensor refined by `a·x + b` are `a · vectors + base`.
-    pub fn base(&self, b: f32, base: &mut [f32]) {
-        for ((base, mean), one) in base.iter_mut().zip(&self.mean).zip(&self.ones) {
+    /// Takes `refine` as the refinement of the fused tensor in `region`.
+    pub fn refine(&mut self, region: usize, refine: Affine) {
+        self.factor[region] = refine.scale as f32;
+        let b = refine.offset as f32;
+        for ((base, mean), one) in self.base[region].iter_mut().zip(&self.mean).zip(&self.ones) {
             *base = mean + b * one;
         }
     }
 
-    /// Moments of layer `n` of the refined vectors of the positions `taken`, padding left out. `line` is scratch of at least
-    /// D values; with more of it, short vectors are summed many at a time.
-    pub fn moments(
-        &self,
-        n: usize,
-        refinement: Refinement<'_>,
-        taken: impl Fn(usize) -> bool,
-        line: &mut [f32],
-    ) -> Moments {
-        let Refinement { base, scale } = refinement;
+    /// Moments of layer `n`, padding left out, of the positions of `region`, or of all where there are no `regions`.
+    pub fn moments(&mut self, n: usize, region: usize, regions: Option<&[u8]>) -> Moments {
+        let (base, scale) = (&self.base[region], self.factor[region]);
+        let line = &mut self.line[0];
+        let taken = |p: usize| regions.is_none_or(|regions| usize::from(regions[p]) == region);
         let cells = &self.grid.layers[n];
         let part = cells.offset..cells.offset + cells.dimension();
         let base = &base[part.clone()];
@@ -164,15 +182,26 @@ impl Inverse {
         moments
     }
 
-    /// Writes layer `n` of the vectors, each refined as its region is; `regions` of `None` is a single one.
+    /// Writes layer `n`, refined by `refine`, by region where there are `regions`.
     pub fn write<T: Copy>(
-        &self,
+        &mut self,
         n: usize,
         regions: Option<&[u8]>,
-        refinements: [Refinement<'_>; 2],
+        refine: [Affine; 2],
         out: &mut [T],
         convert: impl Fn(f32) -> T,
     ) {
+        let last = usize::from(regions.is_some());
+        let mut factor = [0.0; 2];
+        for region in 0..=last {
+            let Affine { scale, offset } = refine[region];
+            // One multiply–add a value: base and factor take in the layer's map.
+            for (line, base) in self.line[region].iter_mut().zip(&self.base[region]) {
+                *line = (scale * f64::from(*base) + offset) as f32;
+            }
+            factor[region] = (scale * f64::from(self.factor[region])) as f32;
+        }
+        let refinements = [0, last].map(|r: usize| Refinement { base: &self.line[r], scale: factor[r] });
         let source = Refined { vectors: &self.vectors, row: self.row, regions, refinements };
         self.grid.scatter(n, source, out, convert);
     }
