@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "the seeds use a part of the common modules")]
 
 mod common;
+#[path = "common/networks.rs"]
+mod networks;
 #[path = "common/streams.rs"]
 mod streams;
 #[path = "../../fuzz/src/lib.rs"]
@@ -10,6 +12,7 @@ mod targets;
 
 use common::Random;
 use fcm_codec::bitstream::VERSION;
+use fcm_codec::reduction::relevance::Probe;
 use std::path::PathBuf;
 
 fn corpus(target: &str) -> PathBuf {
@@ -121,6 +124,10 @@ fn write_seeds() -> std::io::Result<()> {
         put("transform", &format!("random-{n}"), &file)?;
         put("packets", &format!("random-{n}"), &[&[1], &bytes[..]].concat())?;
     }
+    let basis = streams::Basis::new(&[(2, 2, 1, false), (1, 1, 1, true)], 2, 1);
+    let learned = networks::pair(&basis, networks::SOUND, networks::SOUND);
+    put("transform", "learned-3", &learned.to_bytes())?;
+    put("transform", "learned-probe-3", &learned.with_probe(Probe::new(1.0, vec![0.5]).unwrap()).unwrap().to_bytes())?;
     for (n, stream) in streams::all().iter().enumerate() {
         put("packets", &format!("stream-{n}"), &packets_of(stream, [20, 60, 1200][n % 3]))?;
     }

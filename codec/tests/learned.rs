@@ -47,8 +47,11 @@ fn decoder(config: &EncoderConfig) -> Decoder {
     Decoder::new(DecoderConfig { transforms, runtime: config.runtime.clone(), ..DecoderConfig::default() }).unwrap()
 }
 
-/// Integers and restored layers of each of six frames, which are exactly what the encoder reconstructed.
-fn coded(config: EncoderConfig, layout: &Layout) -> Result<Vec<(Vec<i32>, Vec<Vec<f32>>)>> {
+/// Integers of a frame, and its restored layers.
+type Frame = (Vec<i32>, Vec<Vec<f32>>);
+
+/// Six frames, whose integers are exactly what the encoder reconstructed.
+fn coded(config: EncoderConfig, layout: &Layout) -> Result<Vec<Frame>> {
     let mut decoder = decoder(&config);
     let mut encoder = Encoder::new(config, layout.clone())?;
     let mut out = Vec::new();

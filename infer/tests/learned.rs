@@ -50,8 +50,11 @@ fn tensors(layers: &[Vec<f32>]) -> Vec<TensorRef<'_>> {
     layers.iter().map(|l| TensorRef::F32(l)).collect()
 }
 
-/// Integers and layers of five frames; the decoder's integers are the encoder's.
-fn coded(transform: Transform, config: EncoderConfig, layout: &Layout) -> Result<Vec<(Vec<i32>, Vec<Vec<f32>>)>> {
+/// Integers of a frame, and its layers.
+type Frame = (Vec<i32>, Vec<Vec<f32>>);
+
+/// Five frames; the decoder's integers are the encoder's.
+fn coded(transform: Transform, config: EncoderConfig, layout: &Layout) -> Result<Vec<Frame>> {
     let (transform, runtime) = (Arc::new(transform), Some(Arc::new(OnnxRuntime::default()) as Arc<_>));
     let transforms = vec![transform.clone()];
     let config = EncoderConfig { transform: Some(transform), runtime: runtime.clone(), skip_threshold: 0.0, ..config };
@@ -113,7 +116,7 @@ fn calibration_measures_variances_and_what_the_pair_loses() -> Result<()> {
         PairCalibrator::new(layout(6, 8), networks(&pair), 24, Arc::new(runtime), 1, &Limits::default())?;
     // One frame in the span of the first two vectors: what comes back is what went in.
     let layout = layout(6, 8);
-    let (first, second) = (|p: usize| 3.0 * (p as f32 - 23.5), |p: usize| if p % 2 == 0 { 5.0 } else { -5.0 });
+    let (first, second) = (|p: usize| 3.0 * (p as f32 - 23.5), |p: usize| if p.is_multiple_of(2) { 5.0 } else { -5.0 });
     let mut features: Vec<Vec<f32>> = layout.layers().iter().map(|l| vec![0.0; l.shape.elements() as usize]).collect();
     let mut offset = 0;
     for (n, &(channels, side)) in pair.layers.iter().enumerate() {

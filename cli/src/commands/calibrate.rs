@@ -71,7 +71,8 @@ struct Report {
     samples: u64,
     /// 10 for each dimension; `null` for a learned pair.
     samples_advised: Option<u64>,
-    /// Of each layer, what a learned pair loses without quantisation: squared error as a share of the variance; `null` for a basis.
+    /// Of each layer, what a learned pair loses without quantisation, statistics restored: squared error as a share of the variance; `null`
+    /// for a basis.
     errors: Option<Vec<f64>>,
     /// Share of the variance that the first components hold; of a learned pair, of the components' variance.
     energy: Vec<Energy>,
@@ -125,7 +126,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     drop(progress);
     let Finished { transform, samples_advised, errors, warnings } = learner.finish()?;
-    warnings.iter().for_each(|warning| warn(warning));
+    warnings.iter().for_each(warn);
     let components = transform.components();
     let bytes = write(output, &transform)?;
     read_transform(&arguments.output, &limits).context("the transform written cannot be used")?;

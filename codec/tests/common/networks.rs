@@ -60,7 +60,7 @@ impl Network {
 
     fn spoils(&mut self) -> bool {
         self.runs += 1;
-        self.nan && self.runs % 2 == 0
+        self.nan && self.runs.is_multiple_of(2)
     }
 
     /// Index in layer `n` of each value in its cell at position (`y`, `x`), the border repeated.

@@ -19,9 +19,9 @@ pub struct PairCalibrator {
     cells: Vec<CellShape>,
     open: Open,
     components: Vec<Sums>,
-    layers: Vec<Sums>,
-    /// By layer: Σ (restored − original)².
+    /// By layer, over all frames: squared error and energy around the mean.
     errors: Vec<f64>,
+    energies: Vec<f64>,
     samples: u64,
 }
 
@@ -112,8 +112,8 @@ impl PairCalibrator {
             cells,
             open,
             components: vec![Sums::default(); components as usize],
-            layers: vec![Sums::default(); layers],
             errors: vec![0.0; layers],
+            energies: vec![0.0; layers],
             samples: 0,
         })
     }
@@ -161,22 +161,31 @@ impl PairCalibrator {
             sums.add(plane);
         }
         for (n, values) in frame.values.iter().enumerate() {
-            self.layers[n].add(values);
             let mut restored = restoration.layer(n).iter();
-            let error = &mut self.errors[n];
+            let (mut original, mut given, mut product) = (Sums::default(), Sums::default(), 0.0);
             grid.for_each_value(n, |index, _| {
-                let restored = restored.next().map_or(0.0, |&v| f64::from(v));
-                *error += (restored - f64::from(values[index])).powi(2);
+                let (x, y) = (values[index], restored.next().copied().unwrap_or_default());
+                original.add(&[x]);
+                given.add(&[y]);
+                product += (f64::from(x) - original.first) * (f64::from(y) - given.first);
             });
+            let count = values.len() as f64;
+            let covariance = product / count - original.sum / count * (given.sum / count);
+            let energy = original.variance();
+            let correlation = covariance / (energy * given.variance()).sqrt();
+            // With mean and deviation of the original, the squared error is 2 (1 - correlation) times the variance.
+            let error = if correlation.is_finite() { 2.0 * (1.0 - correlation) } else { 1.0 };
+            self.energies[n] += count * energy;
+            self.errors[n] += count * energy * error;
         }
         Ok(())
     }
 
-    /// Of each layer: the squared error of what the pair restores from the unquantised fused tensor, without restored statistics, as a share
-    /// of the variance.
+    /// Of each layer: the squared error of what the pair restores from the unquantised fused tensor, once it has the statistics of the
+    /// original (mode z-score), as a share of the variance.
     pub fn errors(&self) -> Vec<f64> {
-        let layers = self.errors.iter().zip(&self.layers);
-        layers.map(|(error, sums)| error / sums.count.max(1) as f64 / sums.variance().max(f64::MIN_POSITIVE)).collect()
+        let layers = self.errors.iter().zip(&self.energies);
+        layers.map(|(error, energy)| error / energy.max(f64::MIN_POSITIVE)).collect()
     }
 
     /// The transform.

@@ -193,8 +193,7 @@ impl Expansion {
     ) {
         let last = usize::from(regions.is_some());
         let mut factor = [0.0; 2];
-        for region in 0..=last {
-            let Affine { scale, offset } = refine[region];
+        for (region, &Affine { scale, offset }) in refine.iter().enumerate().take(last + 1) {
             // One multiply–add a value: base and factor take in the layer's map.
             for (line, base) in self.line[region].iter_mut().zip(&self.base[region]) {
                 *line = (scale * f64::from(*base) + offset) as f32;

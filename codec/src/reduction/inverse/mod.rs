@@ -84,8 +84,9 @@ impl Inverse {
     pub fn restore(&mut self, fused: Fused<'_>, refine: [Affine; 2]) -> Result<()> {
         match self {
             Self::Linear(expansion) => {
-                for region in 0..=usize::from(fused.regions.is_some()) {
-                    expansion.refine(region, refine[region]);
+                let regions = 1 + usize::from(fused.regions.is_some());
+                for (region, refine) in refine.into_iter().enumerate().take(regions) {
+                    expansion.refine(region, refine);
                 }
                 Ok(())
             }
