@@ -137,7 +137,11 @@ impl Calibration {
     }
 }
 
-fn read(path: &Path) -> Result<Transform> {
+/// Reads a `.fcmt` file.
+///
+/// # Errors
+/// When it cannot be read, or is none.
+pub fn read(path: &Path) -> Result<Transform> {
     let context = || format!("cannot read the transform {}", path.display());
     let bytes = std::fs::read(path).with_context(context)?;
     Transform::from_bytes(&bytes, &Limits::default()).with_context(context)

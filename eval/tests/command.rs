@@ -233,6 +233,37 @@ fn a_learned_pair_is_run_and_named_as_one() {
     let (report, _) = folder.report(&[&arguments[..], &["-o", "out/pair"]].concat());
     let label = report["sequences"][0]["transform"].as_str().unwrap();
     assert_eq!(label, format!("{} (learned pair, K = 3)", transform.id()));
-    let ap = |chain| rows(&report, "walk", chain)[0]["AP50"].as_f64().unwrap();
-    assert!(ap("fcm-z-score") > ap("uncompressed") - 0.05, "{} {}", ap("fcm-z-score"), ap("uncompressed"));
+    let ap = |report, chain| rows(report, "walk", chain)[0]["AP50"].as_f64().unwrap();
+    let (sent, uncompressed) = (ap(&report, "fcm-z-score"), ap(&report, "uncompressed"));
+    assert!(sent > uncompressed - 0.05, "{sent} {uncompressed}");
+
+    // Beside another transform, as a chain of its own, which does the same.
+    let arguments = [
+        "--chains",
+        "fcm-z-score",
+        "--pair",
+        "own=pair.fcmt",
+        "--points",
+        "fcm-z=30",
+        "--points",
+        "fcm-pair=4",
+        "walk",
+    ];
+    let (beside, _) = folder.report(&arguments);
+    let label = beside["sequences"][0]["transform"].as_str().unwrap();
+    assert_eq!(label, format!("none (block DCT); own: {} (learned pair, K = 3)", transform.id()));
+    assert_eq!(rows(&beside, "walk", "fcm-pair-own")[0]["bytes"], rows(&report, "walk", "fcm-z-score")[0]["bytes"]);
+
+    let basis = Transform::new(
+        vec![CellShape { channels: 1, rows: 1, cols: 1, laid_out: false }],
+        vec![0.0],
+        vec![1.0],
+        vec![1.0],
+        1.0,
+        1,
+    );
+    std::fs::write(folder.path("basis.fcmt"), basis.unwrap().to_bytes()).unwrap();
+    let refused = folder.eval(&["run", "--network", "block.toml", "--pair", "own=basis.fcmt", "walk"]);
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("basis.fcmt is a basis"));
 }

@@ -6,10 +6,11 @@ use anyhow::{Result, bail};
 use fcm_codec::bitstream::stream::end_of_stream;
 use fcm_codec::{
     Decoded, Decoder, DecoderConfig, Encoder, EncoderConfig, FrameRequest, RateControl, StatisticsMode, TensorMut,
-    TensorRef,
+    TensorRef, Transform,
 };
 use half::f16;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// The codec with one of its statistics modes, or with the default one and relevance; everything else as by default. Bytes are those of
@@ -18,6 +19,8 @@ pub struct Fcm {
     statistics: StatisticsMode,
     relevance: bool,
     skip_threshold: f32,
+    /// A transform of the chain's own, instead of the input's.
+    own: Option<Arc<Transform>>,
     name: String,
 }
 
@@ -25,7 +28,7 @@ impl Fcm {
     /// The chain that restores `statistics`.
     pub fn new(statistics: StatisticsMode) -> Self {
         let skip_threshold = EncoderConfig::default().skip_threshold;
-        Self { statistics, relevance: false, skip_threshold, name: format!("fcm-{}", statistics.name()) }
+        Self { statistics, relevance: false, skip_threshold, own: None, name: format!("fcm-{}", statistics.name()) }
     }
 
     /// The default chain with another threshold below which positions are taken to be unchanged; 0: none is.
@@ -35,6 +38,11 @@ impl Fcm {
             name: format!("fcm-skip-{threshold}"),
             ..Self::new(StatisticsMode::default())
         }
+    }
+
+    /// The default chain with a transform of its own: a learned pair, which no calibration makes.
+    pub fn pair(name: &str, transform: Arc<Transform>) -> Self {
+        Self { own: Some(transform), name: format!("fcm-pair-{name}"), ..Self::new(StatisticsMode::default()) }
     }
 
     /// The chain that codes what the transform's probe finds irrelevant coarser.
@@ -49,7 +57,8 @@ impl Chain for Fcm {
     }
 
     fn default_points(&self) -> Vec<Setting> {
-        [26, 29, 32, 35, 38].map(Setting::Qp).to_vec()
+        let points = if self.own.is_some() { [26, 30, 34, 38, 42] } else { [26, 29, 32, 35, 38] };
+        points.map(Setting::Qp).to_vec()
     }
 
     fn parse_point(&self, text: &str) -> Result<Setting> {
@@ -60,11 +69,15 @@ impl Chain for Fcm {
     }
 
     fn identity(&self) -> Result<Value> {
-        Ok(json!({"codec": env!("FCM_EVAL_CODEC"), "key-int-max": KEY_INT_MAX}))
+        let mut identity = json!({"codec": env!("FCM_EVAL_CODEC"), "key-int-max": KEY_INT_MAX});
+        if let Some(transform) = &self.own {
+            identity["own transform"] = transform.id().to_string().into();
+        }
+        Ok(identity)
     }
 
     fn uses_transform(&self) -> bool {
-        true
+        self.own.is_none()
     }
 
     fn send(&self, input: &Input<'_>, setting: Setting, far: &mut dyn FarSide) -> Result<Sent> {
@@ -75,18 +88,19 @@ impl Chain for Fcm {
             }
             _ => bail!("setting {setting:?}, legal are qp and bit rates"),
         };
+        let transform = self.own.as_ref().or(input.transform.as_ref()).cloned();
+        let transforms = transform.iter().cloned().collect();
         let config = EncoderConfig {
             rate_control,
             statistics: self.statistics,
             background_offset: if self.relevance { None } else { Some(0) },
             skip_threshold: self.skip_threshold,
             key_int_max: KEY_INT_MAX,
-            transform: input.transform.clone(),
+            transform,
             runtime: runtime(),
             framerate: input.framerate,
             ..EncoderConfig::default()
         };
-        let transforms = input.transform.iter().cloned().collect();
         let mut encoder = Encoder::new(config, input.features.layout().clone())?;
         let mut decoder = Decoder::new(DecoderConfig { transforms, runtime: runtime(), ..DecoderConfig::default() })?;
         let mut sent = Sent::default();

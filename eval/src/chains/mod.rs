@@ -174,6 +174,11 @@ pub fn by_name(name: &str) -> Result<Box<dyn Chain>> {
     })
 }
 
+/// The chain `fcm-pair-NAME`: the codec with a learned pair.
+pub fn pair(name: &str, transform: Arc<Transform>) -> Box<dyn Chain> {
+    Box::new(fcm::Fcm::pair(name, transform))
+}
+
 /// What runs the networks of a learned transform.
 fn runtime() -> Option<Arc<dyn InferenceRuntime>> {
     Some(Arc::new(fcm_infer::OnnxRuntime::default()))

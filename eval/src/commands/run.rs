@@ -2,7 +2,7 @@
 
 use super::{CacheOptions, NetworkOptions, command_line, print};
 use crate::accuracy::{self, Part};
-use crate::calibration::{Calibration, Source};
+use crate::calibration::{self, Calibration, Source};
 use crate::chains::{self, Setting};
 use crate::evaluate::{self, Outcome, Prepared, Run};
 use crate::features::dims;
@@ -10,7 +10,9 @@ use crate::progress::warn;
 use crate::report::{self, Report, Row, SequenceReport};
 use crate::sequence::{Sequence, fraction};
 use anyhow::{Context, Result, bail, ensure};
+use fcm_codec::Transform;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Chains that others are compared with, unless --reference says otherwise.
 const REFERENCES: [&str; 4] = ["fcm-none", "fctm-x265", "remote-x265", "remote-x264"];
@@ -44,6 +46,9 @@ pub struct Arguments {
     /// Chains to run
     #[arg(long, value_name = "CHAIN,…", value_delimiter = ',', default_values_t = chains::NAMES.map(str::to_owned))]
     chains: Vec<String>,
+    /// Run the codec with this learned pair too, as chain fcm-pair-NAME
+    #[arg(long, value_name = "NAME=T.fcmt", value_parser = parse_pair)]
+    pair: Vec<Pair>,
     /// Points of chains whose names begin with PREFIX: qp, for fcm also bit rates such as 200k, for zstd and pco levels
     #[arg(long, value_name = "PREFIX=POINT,…", value_parser = parse_points)]
     points: Vec<Points>,
@@ -80,6 +85,21 @@ fn parse_points(text: &str) -> Result<Points, String> {
     Ok(Points { prefix: prefix.to_owned(), points: list.split(',').map(str::to_owned).collect() })
 }
 
+#[derive(Debug, Clone, PartialEq)]
+struct Pair {
+    name: String,
+    path: PathBuf,
+}
+
+fn parse_pair(text: &str) -> Result<Pair, String> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => {
+            Ok(Pair { name: name.to_owned(), path: path.into() })
+        }
+        _ => Err("legal is NAME=T.fcmt".into()),
+    }
+}
+
 fn parse_rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if (0.001..=1e6).contains(&rate) => Ok(rate),
@@ -93,7 +113,8 @@ fn parse_rate(text: &str) -> Result<f64, String> {
 /// When something asked for is missing or fails, or on an interrupt.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let network = arguments.network.network()?;
-    let runs = runs(arguments)?;
+    let pairs = pairs(&arguments.pair)?;
+    let runs = runs(arguments, &pairs)?;
     for reference in &arguments.reference {
         let known = runs.iter().any(|r| r.chain.name() == reference);
         ensure!(known, "reference {reference:?} is none of the chains that are run");
@@ -131,7 +152,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         commit: env!("FCM_EVAL_COMMIT").into(),
         network: network.name().into(),
         workers,
-        sequences: reports(&prepared, &runs, &outcomes, &references)?,
+        sequences: reports(&prepared, &runs, &pairs, &outcomes, &references)?,
     };
     if let Some(stem) = &arguments.output
         && let Some(error) = report.write(stem)?
@@ -141,12 +162,26 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     print(&if arguments.json { serde_json::to_string(&report)? } else { report.markdown(None) })
 }
 
+/// The learned pairs with the names they were given.
+fn pairs(files: &[Pair]) -> Result<Vec<(&str, Arc<Transform>)>> {
+    let mut pairs = Vec::new();
+    for Pair { name, path } in files {
+        let transform = calibration::read(path)?;
+        let is_pair = transform.networks().is_some();
+        ensure!(is_pair, "{} is a basis, not a learned pair: --transform takes it", path.display());
+        pairs.push((name.as_str(), Arc::new(transform)));
+    }
+    Ok(pairs)
+}
+
 /// The chains asked for with their settings.
-fn runs(arguments: &Arguments) -> Result<Vec<Run>> {
+fn runs(arguments: &Arguments, pairs: &[(&str, Arc<Transform>)]) -> Result<Vec<Run>> {
+    let mut all = arguments.chains.iter().map(|name| chains::by_name(name)).collect::<Result<Vec<_>>>()?;
+    all.extend(pairs.iter().map(|(name, transform)| chains::pair(name, transform.clone())));
     let mut runs: Vec<Run> = Vec::new();
-    for name in &arguments.chains {
-        let chain = chains::by_name(name)?;
-        ensure!(runs.iter().all(|r| r.chain.name() != chain.name()), "chain {name:?} twice");
+    for chain in all {
+        let name = chain.name().to_owned();
+        ensure!(runs.iter().all(|r| r.chain.name() != name), "chain {name:?} twice");
         // The longest prefix is the one that means this chain most.
         let fitting = arguments.points.iter().filter(|p| name.starts_with(&p.prefix));
         let settings = match fitting.max_by_key(|p| p.prefix.len()) {
@@ -159,7 +194,7 @@ fn runs(arguments: &Arguments) -> Result<Vec<Run>> {
         runs.push(Run { chain, settings });
     }
     for points in &arguments.points {
-        if !arguments.chains.iter().any(|name| name.starts_with(&points.prefix)) {
+        if !runs.iter().any(|run| run.chain.name().starts_with(&points.prefix)) {
             bail!("points for {:?}, no chain that is run begins so", points.prefix);
         }
     }
@@ -170,6 +205,7 @@ fn runs(arguments: &Arguments) -> Result<Vec<Run>> {
 fn reports(
     prepared: &[Prepared],
     runs: &[Run],
+    pairs: &[(&str, Arc<Transform>)],
     outcomes: &[Vec<Vec<Outcome>>],
     references: &[String],
 ) -> Result<Vec<SequenceReport>> {
@@ -177,6 +213,9 @@ fn reports(
     if prepared.len() > 1 {
         all.push((0..prepared.len()).collect());
     }
+    let pair =
+        |(name, t): &(&str, Arc<Transform>)| format!("; {name}: {} (learned pair, K = {})", t.id(), t.components());
+    let pairs: String = pairs.iter().map(pair).collect();
     let mut reports = Vec::new();
     for members in all {
         let mut rows = Vec::new();
@@ -202,7 +241,7 @@ fn reports(
                 .then(|| f64::from(first.sequence.framerate.0) / f64::from(first.sequence.framerate.1)),
             persons,
             layers: if single { first.features.layout().layers().iter().map(layer).collect() } else { Vec::new() },
-            transform: if single { first.calibrated.label.clone() } else { String::new() },
+            transform: if single { format!("{}{pairs}", first.calibrated.label) } else { String::new() },
             rows,
             bd_rates,
         });
