@@ -1,6 +1,6 @@
 # The commands of the project. Cargo does the work; this file fetches what is missing and gives each job one name.
 .DEFAULT_GOAL := help
-.PHONY: help deps demo test bench bench-streams results results-rate results-loss soak network prior pair lint fmt doc fuzz install deb clean
+.PHONY: help deps demo test bench bench-streams results results-rate results-loss results-ablation soak network prior pair lint fmt doc fuzz install deb clean
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
@@ -12,6 +12,8 @@ SOAK_MINUTES ?= 30
 RESULTS ?=
 # Options of make results-loss: --scene, --seeds N.
 LOSS ?=
+# Options of make results-ablation: --only SEQUENCES, --jobs N.
+ABLATION ?=
 MESON_BUILD ?= build/meson
 
 help: ## This list
@@ -52,6 +54,10 @@ results-rate: ## Rate against the prototype on a real sequence (needs ../shared/
 results-loss: ## Packet loss against tracking, on a real sequence, without ../shared/data or with LOSS=--scene on a rendered one: long
 	@scripts/install-deps build
 	python3 benches/evaluation/loss_table.py $(LOSS)
+
+results-ablation: ## What every tool of the codec is worth, on rendered scenes and, with ../shared/data, real sequences: a quarter of an hour
+	@scripts/install-deps build infer
+	@CARGO="$(CARGO)" python3 benches/evaluation/ablation_table.py $(ABLATION)
 
 network: ## Train the project's own network again and compute the features of examples/data from it: long
 	@scripts/install-deps build python

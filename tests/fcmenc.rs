@@ -34,6 +34,7 @@ fn defaults_are_those_of_the_codec() {
     assert_eq!(enc.property::<u32>("stats-period"), config.stats_period);
     assert_eq!(enc.property::<f32>("stats-threshold"), config.stats_threshold);
     assert_eq!(enc.property::<u32>("threads"), config.threads as u32);
+    assert_eq!(enc.property::<f32>("rd-strength"), config.rd_strength);
     assert_eq!(enc.property::<u64>("min-force-key-unit-interval"), 0);
     assert_eq!(enc.property::<Option<String>>("transform"), None);
 }
@@ -49,6 +50,7 @@ fn every_property_is_given_back_as_set() {
         ("statistics", "ecs"),
         ("transform", "a.fcmt"),
         ("components", "9"),
+        ("rd-strength", "0.25"),
         ("threads", "2"),
         ("layout", "nhwc"),
         ("tensor-names", "p3,p4"),

@@ -40,7 +40,7 @@ def main():
             stream = os.path.join(folder, "stream.fcm")
             common.fcm(
                 "encode", test, "-o", stream, "--transform", transform, "--qp", QP, "--key-int-max", PERIOD,
-                "--reference-scale", repr(step / SCALES_PER_STEP), "--skip-threshold", 0,
+                "--reference-scale", repr(step / SCALES_PER_STEP), "--skip-threshold", 0, "--rd-strength", 0,
             )
             ours = common.kbit_per_second(stream)
             rows.append(dict(step=step, ours_kbit_s=ours, prototype_kbit_s=theirs, ratio=ours / theirs))

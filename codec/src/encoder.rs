@@ -8,6 +8,7 @@ use crate::bitstream::{InnerCodec, Reduction, Sequence, StreamFormat, VERSION};
 use crate::error::{Error, Result};
 use crate::inner::native::planes::{Levels, PlaneCoder};
 use crate::limits::{self, Limits};
+use crate::quantiser::rate_distortion::RateDistortion;
 use crate::quantiser::{self, QP_MAX, Quantiser, Steps};
 use crate::rate_control::RateController;
 use crate::reduction::Transform;
@@ -75,6 +76,9 @@ pub struct EncoderConfig {
     /// take all positions as they are. Of no effect with a learned transform, whose network sees whole layers. Finite and at least 0.
     /// Default: 0.05.
     pub skip_threshold: f32,
+    /// What a bit is worth when levels are chosen, in squared quantiser steps: the larger, the fewer bits and the larger the error at
+    /// one qp. 0 = levels are rounded, whatever they cost. Finite and at least 0; lossless streams do not look at it. Default: 0.1.
+    pub rd_strength: f32,
     /// Whether every frame can be entropy-decoded without the one before, so that a decoder goes on after a loss, and frames may be
     /// cut into slices. Costs about 1 % of the rate. Default: true.
     pub error_resilient: bool,
@@ -109,6 +113,7 @@ impl Default for EncoderConfig {
             components: None,
             background_offset: None,
             skip_threshold: 0.05,
+            rd_strength: 0.1,
             error_resilient: true,
             slice_size: 1150,
             threads: 1,
@@ -247,11 +252,14 @@ impl Encoder {
             relevance,
             error_resilient: config.error_resilient,
         };
+        let coder = PlaneCoder::new(components, height, width, sequence.syntax(), u64::MAX);
+        let chooser = (config.rd_strength > 0.0 && !config.lossless)
+            .then(|| RateDistortion::new(config.rd_strength, coder.costs(), components, positions, width));
         Ok(Self {
             widened,
             planes: vec![0.0; components * positions],
-            quantiser: Quantiser::new(components, positions),
-            coder: PlaneCoder::new(components, height, width, sequence.syntax(), u64::MAX),
+            quantiser: Quantiser::new(components, positions, chooser),
+            coder,
             levels: Levels::new(components, positions),
             scores: vec![0.0; if relevance { positions } else { 0 }],
             background_offset,
@@ -704,6 +712,12 @@ fn check(config: &EncoderConfig) -> Result<()> {
     }
     if !(config.skip_threshold.is_finite() && config.skip_threshold >= 0.0) {
         return Err(Error::config(format!("a skip threshold of {}, legal is 0 and above", config.skip_threshold)));
+    }
+    if !(config.rd_strength.is_finite() && config.rd_strength >= 0.0) {
+        return Err(Error::config(format!(
+            "a rate-distortion strength of {}, legal are finite values from 0 on",
+            config.rd_strength
+        )));
     }
     if config.framerate.1 == 0 {
         return Err(Error::config(format!("a frame rate of {}/0", config.framerate.0)));

@@ -3,6 +3,9 @@
 //! Reconstructions are integers in units of reference scale / 1024, so that prediction is exact on every machine.
 
 use crate::inner::native::planes::{BACKGROUND, INTER, Levels, Relevance};
+use rate_distortion::RateDistortion;
+
+pub mod rate_distortion;
 
 /// Units of the fixed-point domain in one reference scale.
 pub const UNITS: f64 = 1024.0;
@@ -14,6 +17,9 @@ pub const QP_MAX: u8 = 63;
 const ROUNDING: f32 = 0.33;
 /// Part of a step that costs next to nothing, when intra and inter prediction are compared.
 const FREE: f32 = 0.6;
+
+/// Half of the domain, and room for rounding up to a step, so that no difference of two values leaves it.
+const LIMIT: f32 = (VALUE_MAX / 2 - (STEPS[3] << 10)) as f32;
 
 /// round(128 · 2^(i/6)). Normative.
 const STEPS: [i32; 6] = [128, 144, 161, 181, 203, 228];
@@ -64,11 +70,21 @@ pub struct Quantiser {
     reconstruction: Vec<i32>,
     intra_cost: Vec<f32>,
     inter_cost: Vec<f32>,
+    rate_distortion: Option<RateDistortion>,
+}
+
+/// From values to steps of the quantiser.
+#[derive(Debug, Clone, Copy)]
+pub struct Scaling<'a> {
+    /// Units of the fixed-point domain in a value of one.
+    pub to_units: f32,
+    /// Inverse of the step of each position.
+    pub inverse_steps: &'a [f32],
 }
 
 impl Quantiser {
-    /// For `components` planes of `positions` values.
-    pub fn new(components: usize, positions: usize) -> Self {
+    /// For `components` planes of `positions` values. Levels are rounded unless there is something to weigh their bits.
+    pub fn new(components: usize, positions: usize, rate_distortion: Option<RateDistortion>) -> Self {
         Self {
             positions,
             steps: vec![1; positions],
@@ -76,6 +92,7 @@ impl Quantiser {
             reconstruction: vec![0; components * positions],
             intra_cost: vec![0.0; positions],
             inter_cost: vec![0.0; positions],
+            rate_distortion,
         }
     }
 
@@ -114,9 +131,14 @@ impl Quantiser {
         } else {
             self.choose_modes(planes, unit, &mut out.modes);
         }
-        match steps {
-            Some(_) => self.quantise_lossy(planes, unit, out),
-            None => self.quantise_lossless(planes, unit, out),
+        match (steps, &mut self.rate_distortion) {
+            (None, _) => self.quantise_lossless(planes, unit, out),
+            (Some(_), None) => self.quantise_lossy(planes, unit, out),
+            (Some(_), Some(chooser)) => {
+                let scaling = Scaling { to_units: 1.0 / unit, inverse_steps: &self.inverse_steps };
+                chooser.choose(planes, &self.reconstruction, scaling, out);
+                self.reconstruct(out);
+            }
         }
         out.modes.iter().filter(|&&m| m == INTER).count()
     }
@@ -141,8 +163,6 @@ impl Quantiser {
 
     fn quantise_lossy(&mut self, planes: &[f32], unit: f32, out: &mut Levels) {
         let to_units = 1.0 / unit;
-        // Half of the domain, and room for rounding up to a step, so that no difference of two values leaves it.
-        let max = (VALUE_MAX / 2 - step(QP_MAX)) as f32;
         let n = self.positions;
         let planes =
             planes.chunks_exact(n).zip(self.reconstruction.chunks_exact_mut(n)).zip(out.levels.chunks_exact_mut(n));
@@ -151,10 +171,21 @@ impl Quantiser {
             let values = plane.iter().zip(reconstruction.iter_mut()).zip(levels).zip(&out.modes).zip(steps);
             for ((((&v, r), level), &mode), (&step, &inverse)) in values {
                 let prediction = if mode == INTER { *r } else { 0 };
-                let rest = ((v * to_units).clamp(-max, max) - prediction as f32) * inverse;
+                let rest = ((v * to_units).clamp(-LIMIT, LIMIT) - prediction as f32) * inverse;
                 let magnitude = (rest.abs() + ROUNDING) as i32;
                 *level = if rest < 0.0 { -magnitude } else { magnitude };
                 *r = prediction + *level * step;
+            }
+        }
+    }
+
+    /// Takes over what a decoder makes of `frame`.
+    fn reconstruct(&mut self, frame: &Levels) {
+        let n = self.positions;
+        for (reconstruction, levels) in self.reconstruction.chunks_exact_mut(n).zip(frame.levels.chunks_exact(n)) {
+            let values = reconstruction.iter_mut().zip(levels).zip(&frame.modes).zip(&self.steps);
+            for (((r, &level), &mode), &step) in values {
+                *r = if mode == INTER { *r } else { 0 } + level * step;
             }
         }
     }
@@ -199,7 +230,7 @@ mod tests {
 
     #[test]
     fn values_beyond_the_domain_are_clamped_not_wrapped() {
-        let mut quantiser = Quantiser::new(1, 4);
+        let mut quantiser = Quantiser::new(1, 4, None);
         let mut levels = Levels::new(1, 4);
         for qp in [0, 31, 63] {
             let values = [1e30, -1e30, 3e38, 0.0];
@@ -221,7 +252,7 @@ mod tests {
         let steps = Steps::new(12, 6);
         assert_eq!((steps.of(0), steps.of(BACKGROUND)), (512, 1024));
         assert_eq!(Steps::new(60, 9).of(BACKGROUND), step(QP_MAX));
-        let mut quantiser = Quantiser::new(1, 2);
+        let mut quantiser = Quantiser::new(1, 2, None);
         let mut levels = Levels::new(1, 2);
         levels.relevance[1] = BACKGROUND;
         quantiser.quantise(&[0.9, 0.9], 1.0, Some(steps), true, &mut levels);
@@ -232,7 +263,7 @@ mod tests {
     #[test]
     fn a_repeated_frame_is_predicted_and_has_no_levels() {
         let values: Vec<f32> = (0..60).map(|i| (i as f32 * 0.7).sin() * 5.0).collect();
-        let mut quantiser = Quantiser::new(6, 10);
+        let mut quantiser = Quantiser::new(6, 10, None);
         let mut levels = Levels::new(6, 10);
         quantiser.quantise(&values, 1.0, Some(Steps::new(12, 0)), true, &mut levels);
         assert!(levels.levels.iter().any(|&l| l != 0));

@@ -163,6 +163,14 @@ fn every_setting_out_of_range_is_named_with_its_range() {
         ),
         (EncoderConfig { stats_threshold: -0.5, ..base() }, "a statistics threshold of -0.5, legal is 0 and above"),
         (EncoderConfig { stats_threshold: f32::NAN, ..base() }, "a statistics threshold of NaN, legal is 0 and above"),
+        (
+            EncoderConfig { rd_strength: -1.0, ..base() },
+            "a rate-distortion strength of -1, legal are finite values from 0 on",
+        ),
+        (
+            EncoderConfig { rd_strength: f32::INFINITY, ..base() },
+            "a rate-distortion strength of inf, legal are finite values from 0 on",
+        ),
         (EncoderConfig { components: Some(0), ..base() }, "0 components, legal are 1 to 6"),
         (EncoderConfig { components: Some(7), ..base() }, "7 components, legal are 1 to 6"),
         (EncoderConfig { threads: 65, ..base() }, "65 threads, legal are 0 (one a core) to 64"),

@@ -105,6 +105,21 @@ fn lossless_mode_gives_the_fixed_point_tensor_back() -> Result<()> {
 }
 
 #[test]
+fn the_price_of_bits_changes_lossy_streams_and_no_lossless_one() -> Result<()> {
+    let layout = layout(&[(Shape::chw(4, 8, 12), Dtype::F32)]);
+    let unit = |lossless, rd_strength| -> Result<Vec<u8>> {
+        let mut unit = Vec::new();
+        let mut encoder = Encoder::new(EncoderConfig { lossless, rd_strength, ..qp(20) }, layout.clone())?;
+        encoder.encode(&frame(&layout, 5, 0).tensors(), FrameRequest::default(), &mut unit)?;
+        Ok(unit)
+    };
+    assert_eq!(unit(true, 0.0)?, unit(true, 0.3)?);
+    let (rounded, chosen) = (unit(false, 0.0)?.len(), unit(false, 0.3)?.len());
+    assert!(chosen < rounded, "{chosen} bytes, {rounded} rounded");
+    Ok(())
+}
+
+#[test]
 fn on_refresh_frames_the_decoded_statistics_are_those_of_the_original() -> Result<()> {
     let layout = pyramid();
     for q in [18, 24, 30] {

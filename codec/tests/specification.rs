@@ -20,8 +20,12 @@ fn bytes_of(document: &str, from: &str) -> Vec<u8> {
 fn the_worked_example_is_what_the_encoder_writes() -> Result<()> {
     let document = include_str!("../../docs/bitstream.md");
     let layout = layout(&[(Shape::chw(1, 2, 2), Dtype::F32)]);
-    let config =
-        EncoderConfig { rate_control: RateControl::ConstantQp(12), framerate: (25, 1), ..EncoderConfig::default() };
+    let config = EncoderConfig {
+        rate_control: RateControl::ConstantQp(12),
+        framerate: (25, 1),
+        rd_strength: 0.0,
+        ..EncoderConfig::default()
+    };
     let mut encoder = Encoder::new(config, layout)?;
     let mut decoder = Decoder::new(DecoderConfig::default())?;
     let frames = [[1.0f32, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.5]];

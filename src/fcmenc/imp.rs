@@ -174,6 +174,7 @@ impl Stream {
             components: (self.settings.components > 0).then_some(self.settings.components),
             background_offset: u8::try_from(self.settings.background_offset).ok(),
             skip_threshold: self.settings.skip_threshold,
+            rd_strength: self.settings.rd_strength,
             error_resilient: self.settings.error_resilient,
             slice_size: self.settings.slice_size,
             threads: self.settings.threads as usize,

@@ -22,6 +22,7 @@ pub(super) struct Settings {
     /// −1: what the transform suggests.
     pub background_offset: i32,
     pub skip_threshold: f32,
+    pub rd_strength: f32,
     pub error_resilient: bool,
     pub slice_size: u32,
     pub threads: u32,
@@ -47,6 +48,7 @@ impl Default for Settings {
             components: 0,
             background_offset: -1,
             skip_threshold: codec.skip_threshold,
+            rd_strength: codec.rd_strength,
             error_resilient: codec.error_resilient,
             slice_size: codec.slice_size,
             threads: codec.threads as u32,
@@ -75,6 +77,7 @@ impl Settings {
             "components" => self.components = value.get().expect(TYPE),
             "background-offset" => self.background_offset = value.get().expect(TYPE),
             "skip-threshold" => self.skip_threshold = value.get().expect(TYPE),
+            "rd-strength" => self.rd_strength = value.get().expect(TYPE),
             "error-resilient" => self.error_resilient = value.get().expect(TYPE),
             "slice-size" => self.slice_size = value.get().expect(TYPE),
             "threads" => self.threads = value.get().expect(TYPE),
@@ -101,6 +104,7 @@ impl Settings {
             "components" => self.components.to_value(),
             "background-offset" => self.background_offset.to_value(),
             "skip-threshold" => self.skip_threshold.to_value(),
+            "rd-strength" => self.rd_strength.to_value(),
             "error-resilient" => self.error_resilient.to_value(),
             "slice-size" => self.slice_size.to_value(),
             "threads" => self.threads.to_value(),
@@ -181,6 +185,14 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .minimum(0.0)
                 .maximum(1000.0)
                 .default_value(default.skip_threshold)
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecFloat::builder("rd-strength")
+                .nick("Rate-Distortion Strength")
+                .blurb("What a bit is worth, in squared quantiser steps, when levels are chosen: more gives fewer bits and a larger error at one qp (0 = levels are rounded, whatever they cost)")
+                .minimum(0.0)
+                .maximum(1000.0)
+                .default_value(default.rd_strength)
                 .mutable_ready()
                 .build(),
             glib::ParamSpecBoolean::builder("error-resilient")

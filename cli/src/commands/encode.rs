@@ -60,6 +60,10 @@ pub struct Arguments {
     /// With a calibrated basis: root mean square change of a position's values, in quantiser steps, below which it is taken to be unchanged, 0 = none is
     #[arg(long, value_name = "X", default_value_t = EncoderConfig::default().skip_threshold)]
     skip_threshold: f32,
+    /// What a bit is worth, in squared quantiser steps, when levels are chosen: more gives fewer bits and a larger error at one qp,
+    /// 0 = levels are rounded, whatever they cost
+    #[arg(long, value_name = "X", default_value_t = EncoderConfig::default().rd_strength)]
+    rd_strength: f32,
     /// Whether every frame can be entropy-decoded without the one before, so that a lost one costs little; false saves about 1 %
     #[arg(long, value_name = "BOOL", default_value_t = EncoderConfig::default().error_resilient, action = clap::ArgAction::Set)]
     error_resilient: bool,
@@ -150,6 +154,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         components: arguments.components,
         background_offset: arguments.background_offset,
         skip_threshold: arguments.skip_threshold,
+        rd_strength: arguments.rd_strength,
         error_resilient: arguments.error_resilient,
         slice_size: arguments.slice_size,
         threads: arguments.threads.into(),

@@ -2,7 +2,7 @@
 
 use super::{Chain, FarSide, Input, KEY_INT_MAX, Sent, Setting, number, runtime};
 use crate::features::Frame;
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use fcm_codec::bitstream::stream::end_of_stream;
 use fcm_codec::{
     Decoded, Decoder, DecoderConfig, Encoder, EncoderConfig, FrameRequest, RateControl, StatisticsMode, TensorMut,
@@ -13,41 +13,81 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The codec with one of its statistics modes, or with the default one and relevance; everything else as by default. Bytes are those of
-/// a `.fcm` file.
+/// The codec as by default but without relevance, or with one setting changed. Bytes are those of a `.fcm` file.
 pub struct Fcm {
-    statistics: StatisticsMode,
-    relevance: bool,
-    skip_threshold: f32,
+    name: String,
+    /// Settings but for rate control, frame rate, transform and number of components.
+    config: EncoderConfig,
+    /// Components kept; `None` = all of the transform.
+    components: Option<u32>,
+    /// Whether the transform is used, or in its place a block DCT with as many components.
+    calibrated: bool,
     /// A transform of the chain's own, instead of the input's.
     own: Option<Arc<Transform>>,
-    name: String,
 }
 
 impl Fcm {
-    /// The chain that restores `statistics`.
-    pub fn new(statistics: StatisticsMode) -> Self {
-        let skip_threshold = EncoderConfig::default().skip_threshold;
-        Self { statistics, relevance: false, skip_threshold, own: None, name: format!("fcm-{}", statistics.name()) }
-    }
+    /// The chains that change one setting, but for those with a number in their name.
+    pub const NAMES: [&str; 9] = [
+        "fcm-none",
+        "fcm-ecs",
+        "fcm-simplified",
+        "fcm-z-score",
+        "fcm-relevance",
+        "fcm-intra",
+        "fcm-chained",
+        "fcm-unsliced",
+        "fcm-dct",
+    ];
 
-    /// The default chain with another threshold below which positions are taken to be unchanged; 0: none is.
-    pub fn skip(threshold: f32) -> Self {
-        Self {
-            skip_threshold: threshold,
-            name: format!("fcm-skip-{threshold}"),
-            ..Self::new(StatisticsMode::default())
+    /// The chain called `name`.
+    ///
+    /// # Errors
+    /// When there is none; the message says what is legal.
+    pub fn by_name(name: &str) -> Result<Self> {
+        let config = EncoderConfig { key_int_max: KEY_INT_MAX, background_offset: Some(0), ..EncoderConfig::default() };
+        let mut chain = Self { name: name.into(), config, components: None, calibrated: true, own: None };
+        let number = |prefix: &str| name.strip_prefix(prefix).map(|text| threshold(name, text));
+        match name {
+            "fcm-relevance" => chain.config.background_offset = None,
+            "fcm-intra" => chain.config.key_int_max = 1,
+            "fcm-chained" => chain.config.error_resilient = false,
+            "fcm-unsliced" => chain.config.slice_size = 0,
+            "fcm-dct" => chain.calibrated = false,
+            _ => {
+                if let Some(threshold) = number("fcm-skip-") {
+                    chain.config.skip_threshold = threshold?;
+                } else if let Some(strength) = number("fcm-rdoq-") {
+                    chain.config.rd_strength = strength?;
+                } else if let Some(components) = name.strip_prefix("fcm-k") {
+                    chain.components =
+                        Some(super::number(components, 1, 1 << 16).with_context(|| format!("chain {name:?}"))?);
+                } else {
+                    let mode = name.strip_prefix("fcm-").unwrap_or(name);
+                    chain.config.statistics = mode.parse::<StatisticsMode>().map_err(|_| {
+                        anyhow!(
+                            "chain {name:?}, legal are {}, fcm-skip-X, fcm-rdoq-X and fcm-kN",
+                            Self::NAMES.join(", ")
+                        )
+                    })?;
+                }
+            }
         }
+        Ok(chain)
     }
 
-    /// The default chain with a transform of its own: a learned pair, which no calibration makes.
+    /// The chain `fcm-pair-NAME`: the default one with a transform of its own, a learned pair, which no calibration makes.
     pub fn pair(name: &str, transform: Arc<Transform>) -> Self {
-        Self { own: Some(transform), name: format!("fcm-pair-{name}"), ..Self::new(StatisticsMode::default()) }
+        let config = EncoderConfig { key_int_max: KEY_INT_MAX, ..EncoderConfig::default() };
+        Self { name: format!("fcm-pair-{name}"), config, components: None, calibrated: true, own: Some(transform) }
     }
+}
 
-    /// The chain that codes what the transform's probe finds irrelevant coarser.
-    pub fn relevance() -> Self {
-        Self { relevance: true, name: "fcm-relevance".into(), ..Self::new(StatisticsMode::default()) }
+/// The number at the end of a chain's name.
+fn threshold(name: &str, text: &str) -> Result<f32> {
+    match text.parse::<f32>() {
+        Ok(x) if x.is_finite() && x >= 0.0 => Ok(x),
+        _ => bail!("chain {name:?}: after the last hyphen stands a number from 0 on"),
     }
 }
 
@@ -57,7 +97,7 @@ impl Chain for Fcm {
     }
 
     fn default_points(&self) -> Vec<Setting> {
-        let points = if self.own.is_some() { [26, 30, 34, 38, 42] } else { [26, 29, 32, 35, 38] };
+        let points = if self.own.is_some() { [24, 28, 32, 36, 40] } else { [23, 26, 29, 32, 35] };
         points.map(Setting::Qp).to_vec()
     }
 
@@ -88,18 +128,16 @@ impl Chain for Fcm {
             }
             _ => bail!("setting {setting:?}, legal are qp and bit rates"),
         };
-        let transform = self.own.as_ref().or(input.transform.as_ref()).cloned();
+        let available = input.transform.as_ref().map(|t| t.components());
+        let transform = self.own.as_ref().or(input.transform.as_ref().filter(|_| self.calibrated)).cloned();
         let transforms = transform.iter().cloned().collect();
         let config = EncoderConfig {
             rate_control,
-            statistics: self.statistics,
-            background_offset: if self.relevance { None } else { Some(0) },
-            skip_threshold: self.skip_threshold,
-            key_int_max: KEY_INT_MAX,
             transform,
+            components: self.components.or(available.filter(|_| self.own.is_none())),
             runtime: runtime(),
             framerate: input.framerate,
-            ..EncoderConfig::default()
+            ..self.config.clone()
         };
         let mut encoder = Encoder::new(config, input.features.layout().clone())?;
         let mut decoder = Decoder::new(DecoderConfig { transforms, runtime: runtime(), ..DecoderConfig::default() })?;

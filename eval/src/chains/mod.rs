@@ -13,8 +13,8 @@ mod uncompressed;
 
 use crate::features::FeatureFile;
 use anyhow::{Result, bail, ensure};
+use fcm_codec::Transform;
 use fcm_codec::reduction::learned::InferenceRuntime;
-use fcm_codec::{StatisticsMode, Transform};
 use half::f16;
 use image::RgbImage;
 use serde::{Deserialize, Serialize};
@@ -133,7 +133,7 @@ pub trait Chain: Send + Sync {
 }
 
 /// Names of all chains.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 14] = [
     "uncompressed",
     "fcm-none",
     "fcm-ecs",
@@ -141,6 +141,7 @@ pub const NAMES: [&str; 13] = [
     "fcm-z-score",
     "fcm-relevance",
     "fcm-skip-0",
+    "fcm-rdoq-0",
     "fctm-x265",
     "f16-zstd",
     "f16-pco",
@@ -149,28 +150,21 @@ pub const NAMES: [&str; 13] = [
     "remote-x265",
 ];
 
-/// The chain called `name`, which is one of [`NAMES`] or `fcm-skip-X`.
+/// The chain called `name`, which is one of [`NAMES`], or one that takes apart what `fcm-z-score` is made of ([`fcm::Fcm::by_name`]).
 ///
 /// # Errors
 /// When there is none; the message names all.
 pub fn by_name(name: &str) -> Result<Box<dyn Chain>> {
     Ok(match name {
         "uncompressed" => Box::new(uncompressed::Uncompressed),
-        "fcm-relevance" => Box::new(fcm::Fcm::relevance()),
         "f16-zstd" => Box::new(f16_zstd::F16Zstd),
         "f16-pco" => Box::new(f16_pco::F16Pco),
         "u8-zstd" => Box::new(u8_zstd::U8Zstd),
         "remote-x264" => Box::new(remote::Remote::x264()),
         "remote-x265" => Box::new(remote::Remote::x265()),
-        _ if name.starts_with("fcm-skip-") => match name["fcm-skip-".len()..].parse::<f32>() {
-            Ok(threshold) if threshold.is_finite() && threshold >= 0.0 => Box::new(fcm::Fcm::skip(threshold)),
-            _ => bail!("chain {name:?}: a threshold is a number from 0 on"),
-        },
         _ if name.starts_with("fctm-") => Box::new(fctm::Fctm::by_name(name)?),
-        _ => match name.strip_prefix("fcm-").and_then(|mode| mode.parse::<StatisticsMode>().ok()) {
-            Some(mode) => Box::new(fcm::Fcm::new(mode)),
-            None => bail!("chain {name:?}, legal are {}", NAMES.join(", ")),
-        },
+        _ if name.starts_with("fcm-") => Box::new(fcm::Fcm::by_name(name)?),
+        _ => bail!("chain {name:?}, legal are {}", NAMES.join(", ")),
     })
 }
 
@@ -201,11 +195,14 @@ mod tests {
 
     #[test]
     fn every_name_gives_the_chain_of_that_name() {
-        for name in NAMES {
+        for name in NAMES.into_iter().chain(fcm::Fcm::NAMES).chain(["fcm-skip-0.1", "fcm-rdoq-0.2", "fcm-k320"]) {
             assert_eq!(by_name(name).unwrap().name(), name);
         }
         let error = by_name("fcm-nothing").err().unwrap().to_string();
         assert!(error.contains("fcm-nothing") && error.contains("fcm-z-score"), "{error}");
+        for name in ["fcm-skip--1", "fcm-rdoq-x", "fcm-k0"] {
+            assert!(by_name(name).is_err_and(|e| e.to_string().contains(name)), "{name}");
+        }
     }
 
     #[test]

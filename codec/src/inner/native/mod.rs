@@ -3,7 +3,8 @@
 //! [`range_coder`] turns binary decisions into bytes, [`models`] holds the adaptive probabilities, [`planes`] is the syntax: which
 //! decisions there are, [`contexts`] what they are coded under, [`tables`] and [`prior`] where the models start.
 
-mod contexts;
+pub mod contexts;
+pub mod costs;
 mod models;
 pub mod planes;
 mod prior;

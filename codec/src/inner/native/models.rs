@@ -114,7 +114,6 @@ impl<const N: usize> Mixer<N> {
     }
 
     /// Weights in 1/65536.
-    #[cfg(feature = "calibrate")]
     pub fn weights(&self) -> [i32; N] {
         self.weights
     }

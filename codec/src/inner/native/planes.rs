@@ -4,6 +4,7 @@
 //! The same functions of [`PlaneCoder`] both write and read.
 
 use super::contexts::{self, ACTIVITIES, Surroundings, activity_after, activity_class, bound_of, bucket_of};
+use super::costs::Costs;
 use super::models::{Counter, stretch_table};
 use super::range_coder::Bits;
 use super::tables::{BUCKETS, Syntax, Tables, UNARY};
@@ -114,6 +115,11 @@ impl PlaneCoder {
             tables: first.clone(),
             first,
         }
+    }
+
+    /// What decisions cost in bits under the models' first states.
+    pub fn costs(&self) -> Costs {
+        Costs::new(&self.first, self.components)
     }
 
     /// Groups of components, each of which [`Self::code_group`] codes.

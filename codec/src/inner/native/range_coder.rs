@@ -181,6 +181,23 @@ impl Bits for Reader<'_> {
     }
 }
 
+/// Adds up the exact length of the code of every decision.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub struct Meter {
+    /// Length so far.
+    pub bits: f64,
+}
+
+#[cfg(test)]
+impl Bits for Meter {
+    fn bit(&mut self, bit: bool, p: Probability) -> bool {
+        let of_outcome = if bit { u32::from(p) } else { 65_536 - u32::from(p) };
+        self.bits -= (f64::from(of_outcome) / 65_536.0).log2();
+        bit
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
