@@ -555,7 +555,7 @@ fn buffers_are_reused() -> Result<()> {
 #[test]
 fn concealed_frames_are_the_last_one_again_and_flagged() -> Result<()> {
     let features = Features::small();
-    let (caps, units) = encode(&features, 8, &[("key-int-max", "6"), CHAINED]);
+    let (caps, units) = encode(&features, 8, &[("key-int-max", "6"), CHAINED, EVERY_CHANGE]);
     let mut bench = decoder(&caps, &[("conceal", "repeat")]);
     let raw = |buffer: &gst::BufferRef| buffer.map_readable().expect("mappable").to_vec();
     let mut out = Vec::new();

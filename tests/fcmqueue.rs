@@ -26,7 +26,11 @@ fn until(what: &str, mut done: impl FnMut() -> bool) -> Result<()> {
 /// Features whose access units all have several slices.
 fn sliced(frames: usize, more: &[(&str, &str)]) -> (gst::Caps, Vec<gst::Buffer>) {
     let features = Features::new(vec![(Shape::chw(96, 6, 8), Dtype::F32)]);
-    encode(&features, frames, &[&[("qp", "4"), ("slice-size", "150"), ("key-int-max", "16")], more].concat())
+    encode(
+        &features,
+        frames,
+        &[&[("qp", "4"), ("slice-size", "150"), ("key-int-max", "16"), EVERY_CHANGE], more].concat(),
+    )
 }
 
 fn bytes(buffer: &gst::BufferRef) -> Vec<u8> {

@@ -69,7 +69,7 @@ fn frames_until_feedback_helps(delay: Duration, period: Duration) -> Result<usiz
     let conditions = Conditions { drop: vec![LOST], delay, ..Conditions::default() };
     let relay = Relay::start(local(0), local(ports[0]), conditions)?;
     let sender = Running::new(&format!(
-        "appsrc name=src format=time is-live=true do-timestamp=true ! fcmenc qp=16 key-int-max=0 ! tee name=t \
+        "appsrc name=src format=time is-live=true do-timestamp=true ! fcmenc qp=16 rd-strength=0 key-int-max=0 ! tee name=t \
          t. ! queue ! fcmdec ! fakesink name=reference sync=false async=false \
          t. ! queue ! rtpfcmpay mtu=4000 ! rtp.send_rtp_sink_0 rtpbin name=rtp rtp-profile=avpf \
          rtp.send_rtp_src_0 ! udpsink host=127.0.0.1 port={} sync=false async=false \

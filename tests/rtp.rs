@@ -272,7 +272,7 @@ fn a_lost_packet_costs_its_access_unit_and_asks_for_a_random_access_point() -> R
 #[test]
 fn the_jitterbuffers_word_of_a_loss_is_enough_to_ask() -> Result<()> {
     let features = Features::small();
-    let (caps, units) = packetized(&features, 2, &[("qp", "10")])?;
+    let (caps, units) = packetized(&features, 2, &[("qp", "10"), EVERY_CHANGE])?;
     let (rtp_caps, packets) = packets(&caps, &units, &[("mtu", "80")])?;
     let mut bench = depayloader(&rtp_caps, &[]);
     let start_of_second = packets.iter().position(|(t, _)| *t == 1).context("frame 1")?;
@@ -452,7 +452,7 @@ fn overhead_at_100_kbit_per_second_is_below_six_per_cent() -> Result<()> {
 /// Frames of several slices, one packet each.
 fn sliced() -> Result<(gst::Caps, Vec<gst::Buffer>)> {
     let features = Features::one(Shape::chw(48, 16, 20));
-    packetized(&features, 6, &[("qp", "8"), ("key-int-max", "4"), ("slice-size", "400")])
+    packetized(&features, 6, &[("qp", "8"), ("key-int-max", "4"), ("slice-size", "400"), EVERY_CHANGE])
 }
 
 #[test]

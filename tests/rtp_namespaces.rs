@@ -239,7 +239,7 @@ fn frames_in(bytes: &[u8], features: &Features, caps: &gst::Caps, units: &[gst::
 /// Features, coded caps and access units, each of which fits into a packet.
 fn stream() -> Result<(Features, gst::Caps, Vec<gst::Buffer>)> {
     let features = Features::small();
-    let (caps, units) = encode(&features, FRAMES, &[("qp", "22"), ("key-int-max", &KEY_INT.to_string())]);
+    let (caps, units) = encode(&features, FRAMES, &[("qp", "22"), ("key-int-max", &KEY_INT.to_string()), EVERY_CHANGE]);
     ensure!(units.iter().all(|unit| unit.size() < 1380), "an access unit that needs two packets");
     Ok((features, caps, units))
 }
@@ -373,7 +373,8 @@ fn a_sender_process_that_restarts_with_other_parameters_is_followed() -> Result<
     let Some(mut network) = Network::new()? else { return Ok(()) };
     let other = Features::one(fcm_codec::Shape::chw(10, 12, 14));
     let streams = [Features::small(), other].map(|features| {
-        let (caps, units) = encode(&features, 25, &[("qp", "16"), ("key-int-max", "16"), ("statistics", "simplified")]);
+        let (caps, units) =
+            encode(&features, 25, &[("qp", "16"), ("key-int-max", "16"), ("statistics", "simplified"), EVERY_CHANGE]);
         (features, caps, units)
     });
     network.receive()?;
@@ -414,7 +415,7 @@ fn feedback_between_two_processes_repairs_a_burst_of_total_loss() -> Result<()> 
         "a",
         &format!(
             "rtpbin name=rtp rtp-profile=avpf filesrc location={} ! fcmparse ! fcmdec ! identity sync=true \
-             ! fcmenc qp=22 key-int-max=0 ! rtpfcmpay mtu=1400 ! rtp.send_rtp_sink_0 \
+             ! fcmenc qp=22 rd-strength=0 key-int-max=0 ! rtpfcmpay mtu=1400 ! rtp.send_rtp_sink_0 \
              rtp.send_rtp_src_0 ! udpsink host=127.0.0.1 port=5004 \
              rtp.send_rtcp_src_0 ! udpsink host=10.77.0.2 port=5005 sync=false async=false \
              udpsrc address=10.77.0.1 port=5006 ! rtp.recv_rtcp_sink_0",

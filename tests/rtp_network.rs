@@ -166,7 +166,7 @@ impl Sender {
     /// Sends `frames` frames; `encoder`: properties of `fcmenc`; `send`: properties of `rtpfcmpay` and all that follows it.
     fn start(features: Features, frames: usize, encoder: &str, send: &str) -> Result<Self> {
         let pipeline = Pipeline::start(&format!(
-            "appsrc name=src is-live=true format=time do-timestamp=true max-bytes=0 ! fcmenc name=enc qp=16 {encoder} ! tee name=t \
+            "appsrc name=src is-live=true format=time do-timestamp=true max-bytes=0 ! fcmenc name=enc qp=16 rd-strength=0 {encoder} ! tee name=t \
              t. ! queue ! fcmdec ! fakesink name=reference sync=false async=false \
              t. ! queue name=coded ! rtpfcmpay name=pay {send}"
         ))?;

@@ -54,7 +54,8 @@ fn time_of(t: usize) -> u64 {
 fn capture_times_go_through_encoder_parser_and_decoder() -> Result<()> {
     const FRAMES: usize = 20;
     let (features, buffers) = captured(FRAMES, time_of);
-    let (pipeline, arrived) = Running::receive("appsrc name=src format=time ! fcmenc ! fcmparse ! fcmdec")?;
+    let (pipeline, arrived) =
+        Running::receive("appsrc name=src format=time ! fcmenc rd-strength=0 ! fcmparse ! fcmdec")?;
     Feed::start(&pipeline.0, &features.caps(), buffers, Duration::ZERO)?.end()?;
     pipeline.finish()?;
     let frames = arrived.frames();
@@ -82,7 +83,7 @@ fn capture_times_travel_in_header_extensions() -> Result<()> {
          ! rtpjitterbuffer latency=100 do-lost=true ! rtpfcmdepay ! fcmdec discard-corrupted-frames=true"
     ))?;
     let sender = Running::new(&format!(
-        "appsrc name=src format=time is-live=true ! fcmenc qp=22 ! fcmparse ! rtpfcmpay name=pay mtu=600 ! udpsink host=127.0.0.1 port={port} sync=false"
+        "appsrc name=src format=time is-live=true ! fcmenc qp=22 rd-strength=0 ! fcmparse ! rtpfcmpay name=pay mtu=600 ! udpsink host=127.0.0.1 port={port} sync=false"
     ))?;
     let extension = gst_rtp::RTPHeaderExtension::create_from_uri(URI).context("no such extension")?;
     extension.set_id(1);

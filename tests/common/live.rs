@@ -1,6 +1,6 @@
 //! What the tests of roads between hosts share: pipelines that run, coded streams that are fed into them, and what comes out at the other end.
 
-use super::{Features, decoder, encode, init};
+use super::{EVERY_CHANGE, Features, decoder, encode, init};
 use anyhow::{Context, Result, bail, ensure};
 use gst::prelude::*;
 use std::collections::HashMap;
@@ -195,7 +195,7 @@ pub struct Coded {
 
 impl Coded {
     pub fn new(features: &Features, frames: usize, properties: &[(&str, &str)]) -> Result<Self> {
-        let (caps, units) = encode(features, frames, properties);
+        let (caps, units) = encode(features, frames, &[&[EVERY_CHANGE], properties].concat());
         let mut bench = decoder(&caps, &[]);
         let mut digests = HashMap::new();
         for (n, unit) in units.iter().enumerate() {

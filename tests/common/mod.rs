@@ -253,6 +253,9 @@ pub fn element(name: &str, properties: &[(&str, &str)]) -> gst::Element {
     element
 }
 
+/// Property of `fcmenc` for tests that tell frames by their content: small changes are coded, whatever they cost.
+pub const EVERY_CHANGE: (&str, &str) = ("rd-strength", "0");
+
 /// `fcmenc` with its caps set.
 pub fn encoder(features: &Features, properties: &[(&str, &str)]) -> Bench {
     let mut bench = Bench::new(element("fcmenc", properties));
