@@ -21,9 +21,9 @@ const BLOCK: (u32, u32) = (1560, 980);
 const TITLE: u32 = 60;
 const INK: RGBColor = RGBColor(0x22, 0x22, 0x22);
 const FAINT: RGBColor = RGBColor(0xdd, 0xdd, 0xdd);
-/// Colours that people with any colour vision tell apart (Okabe and Ito), by the chain's place; the black is the line of the
-/// uncompressed features.
-const COLOURS: [RGBColor; 7] = [
+/// Colours that people with any colour vision tell apart (Okabe and Ito, then two dark ones of Tol), by the chain's place; the black is the
+/// line of the uncompressed features.
+const COLOURS: [RGBColor; 9] = [
     RGBColor(0xd5, 0x5e, 0x00),
     RGBColor(0xe6, 0x9f, 0x00),
     RGBColor(0x00, 0x9e, 0x73),
@@ -31,6 +31,8 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(0xcc, 0x79, 0xa7),
     RGBColor(0x56, 0xb4, 0xe9),
     RGBColor(0x88, 0x88, 0x88),
+    RGBColor(0x33, 0x22, 0x88),
+    RGBColor(0x88, 0x22, 0x55),
 ];
 
 type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
