@@ -10,7 +10,6 @@ import torch
 from onnx import numpy_helper
 from onnx2torch import convert
 from torch import nn
-from torch.nn import functional as F
 
 # Its converter of Slice indexes in a way that PyTorch is about to drop.
 warnings.filterwarnings("ignore", message="Using a non-tuple sequence", category=UserWarning)

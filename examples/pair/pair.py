@@ -15,9 +15,9 @@ def cells(shapes):
     return [(s[1] // height, s[2] // width) for s in shapes]
 
 
-def covariance(layers, shapes):
+def sums(layers, shapes):
     """Sum, sum of products and number of the grid's vectors (docs/bitstream.md 5.1)."""
-    x = torch.cat([F.pixel_unshuffle(l, c[0]) if c[0] == c[1] else unshuffle(l, c) for l, c in zip(layers, cells(shapes))], 1)
+    x = torch.cat([unshuffle(l, c) for l, c in zip(layers, cells(shapes))], 1)
     x = x.permute(1, 0, 2, 3).flatten(1).double()
     return x.sum(1), x @ x.T, x.shape[1]
 
@@ -151,11 +151,10 @@ class Quantiser(nn.Module):
             q = torch.where(choose, inter, intra)
             u = torch.where(choose, y - before, y)
             cost = self.bits(u, q, before, step, choose.float())
-            # A position without any level costs next to nothing, however many components there are.
             now = torch.where(choose, before, torch.zeros_like(before)) + q
             decoded.append(now * step)
             bits.append(cost.sum((1, 2, 3)))
-            # Gradients do not go back to the frame before: as a reference it is what it is.
+            # What the first frame is as a reference for the second is left out of its gradient.
             before = now.detach()
         return torch.stack(decoded, 1), torch.stack(bits, 1)
 

@@ -1,4 +1,4 @@
-"""Trains a reduction and a restoration for the layers of a split network and writes them as reduction.onnx and restoration.onnx.
+"""Trains a reduction and a restoration network for the layers of a split network and writes them as reduction.onnx and restoration.onnx.
 
 python train.py --network NETWORK.toml --models FOLDER --out FOLDER SOURCE [SOURCE ...]
 
@@ -19,7 +19,7 @@ from data import Scenes, read
 from export import export, sort
 from loss import distortion, task
 from network import SplitNetwork
-from pair import Chain, Quantiser, Reduction, Restoration, covariance, start_as_klt
+from pair import Chain, Quantiser, Reduction, Restoration, start_as_klt, sums
 
 # Quantiser parameters that are trained for; the step is s/8 · 2^(qp/6), s the root mean variance of the layers (docs/bitstream.md 6).
 QP = (22.0, 42.0)
@@ -78,7 +78,7 @@ class Training:
         total, products, count = 0.0, 0.0, 0
         for _ in range(-(-self.args.klt_pictures // (2 * self.args.batch))):
             layers = self.network.features(self.scenes.batch(self.args.batch).flatten(0, 1))
-            t, p, n = covariance(layers, self.shapes)
+            t, p, n = sums(layers, self.shapes)
             total, products, count = total + t, products + p, count + n
         return start_as_klt(reduction, restoration, self.shapes, total.cpu(), products.cpu(), count)
 
@@ -152,15 +152,15 @@ class Training:
             return
         chain.eval()
         pairs = [self.held.plain(s, at) for s, held in enumerate(self.held.sources) for at in self.spread(len(held))]
-        sums = {qp: torch.zeros(4) for qp in HELD_QP}
+        totals = {qp: torch.zeros(4) for qp in HELD_QP}
         for pair in pairs:
             layers, found = self.features(pair.unsqueeze(0))
             for qp in HELD_QP:
                 values = self.losses(chain, layers, found, torch.full((1,), float(qp), device=self.device))
-                sums[qp] += torch.stack([v.mean() for v in values]).cpu()
-        for qp, (lost, kilobits, findings, error) in sums.items():
-            row = {"step": n, "qp": qp, "lost": lost / max(findings, 1e-9), "kilobits": kilobits / len(pairs), "error": error / len(pairs)}
-            row = {name: round(float(value), 4) for name, value in row.items()}
+                totals[qp] += torch.stack([v.mean() for v in values]).cpu()
+        for qp, (lost, kilobits, findings, error) in totals.items():
+            values = {"lost": lost / max(findings, 1e-9), "kilobits": kilobits / len(pairs), "error": error / len(pairs)}
+            row = {"step": n, "qp": qp, **{name: round(float(value), 4) for name, value in values.items()}}
             self.log.append(row)
             print("held out:", json.dumps(row), flush=True)
         chain.train()
