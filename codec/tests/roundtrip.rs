@@ -1,13 +1,17 @@
 //! What is encoded is decoded: reconstruction bit for bit, statistics as signalled, shapes of every kind.
 
 mod common;
+#[path = "common/streams.rs"]
+mod streams;
 
 use common::{Features, frame, layout, mean_std, pyramid};
 use fcm_codec::{
     ChannelOrder, Decoded, Decoder, DecoderConfig, Dtype, Encoder, EncoderConfig, FrameKind, FrameRequest, Layer,
-    Layout, Limits, RateControl, Result, Shape, StatisticsMode, StreamFormat, TensorMut,
+    Layout, Limits, RateControl, Result, Shape, StatisticsMode, StreamFormat, TensorMut, Transform,
 };
 use half::f16;
+use std::sync::Arc;
+use streams::Basis;
 
 /// Decoded layers of one frame as binary32.
 fn decoded_layers(decoder: &mut Decoder, unit: &[u8]) -> Result<Vec<Vec<f32>>> {
@@ -40,8 +44,9 @@ fn nmse(a: &[f32], b: &[f32]) -> f64 {
 
 /// Encodes and decodes `frames` and checks the reconstructions; returns the sum of bytes and the layers of every frame.
 fn round_trip(config: EncoderConfig, layout: &Layout, frames: &[Features]) -> Result<(usize, Vec<Vec<Vec<f32>>>)> {
+    let transforms = config.transform.iter().cloned().collect();
     let mut encoder = Encoder::new(config, layout.clone())?;
-    let mut decoder = Decoder::new(DecoderConfig::default())?;
+    let mut decoder = Decoder::new(DecoderConfig { transforms, ..DecoderConfig::default() })?;
     let (mut bytes, mut decoded) = (0, Vec::new());
     for (t, features) in frames.iter().enumerate() {
         let mut unit = Vec::new();
@@ -171,6 +176,33 @@ fn shapes_of_every_kind_go_through() -> Result<()> {
             assert!(error <= 0.15 * scale + 1e-6, "{} layers, layer {n}: {error} of {scale}", shapes.len());
         }
     }
+    Ok(())
+}
+
+#[test]
+fn vectors_that_weigh_components_change_their_error_and_not_what_comes_back() -> Result<()> {
+    let layout = layout(&[(Shape::chw(2, 4, 6), Dtype::F32), (Shape::chw(3, 2, 3), Dtype::F32)]);
+    let features: Vec<Features> = (0..3).map(|t| frame(&layout, 5, t)).collect();
+    let basis = Basis::new(&[(2, 2, 2, false), (3, 1, 1, false)], 11, 3);
+    // Every vector taken twice as long, or four times, on the way in, and so much shorter on the way out.
+    let weighted = |weight: f32| {
+        let times = |w: f32| basis.vectors.iter().flatten().map(|v| w * v).collect::<Vec<f32>>();
+        let (cells, mean) = (basis.cells.clone(), basis.mean.clone());
+        Transform::biorthogonal(cells, mean, times(weight), times(1.0 / weight), basis.variances(), 100.0, 1000)
+    };
+    let error = |weight: f32| -> Result<f64> {
+        let config = EncoderConfig {
+            transform: Some(Arc::new(weighted(weight)?)),
+            statistics: StatisticsMode::None,
+            rd_strength: 0.0,
+            ..qp(10)
+        };
+        let (_, decoded) = round_trip(config, &layout, &features)?;
+        Ok(decoded.iter().zip(&features).map(|(d, f)| nmse(&f.wide[0], &d[0])).sum::<f64>() / 3.0)
+    };
+    let (once, four_times) = (error(1.0)?, error(4.0)?);
+    // The step is the same for all components, so the error of the layers falls with the square of the weight.
+    assert!(once < 0.2 && four_times < 0.15 * once, "{once} {four_times}");
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! The transform that a codec uses: read from a file, or learnt from other sequences and videos.
 
 use crate::cache::{Cache, hash_file, hash_files};
+use crate::chains::Wanted;
 use crate::features::layout;
 use crate::network::{Front, Network};
 use crate::output;
@@ -9,7 +10,7 @@ use crate::sequence::{open_picture, pictures};
 use crate::video::VideoReader;
 use anyhow::{Context, Result, ensure};
 use fcm_analytics::geometry::{Placement, Rect, Scaling};
-use fcm_codec::reduction::calibrate::Calibrator;
+use fcm_codec::reduction::calibrate::{Calibrator, SensitivityMeter};
 use fcm_codec::reduction::relevance::ProbeTrainer;
 use fcm_codec::{Layout, Limits, TensorRef, Transform};
 use half::f16;
@@ -21,6 +22,10 @@ use std::sync::Arc;
 
 /// Components kept when nothing else is asked for, as in `fcm calibrate`.
 const COMPONENTS: u32 = 640;
+/// Directions of the features along which a task is measured, and pictures that it is measured on, spread over all. More of either is a
+/// little better and takes as much longer (docs/evaluation.md).
+const DIRECTIONS: u32 = 256;
+const MEASURED: u64 = 24;
 
 /// A sequence or a video to learn from, every n-th picture of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,23 +107,48 @@ pub enum Calibration {
 pub struct Calibrated {
     /// The transform; `None` = block DCT.
     pub transform: Option<Arc<Transform>>,
+    /// The one fitted to the task; only where a chain wants it.
+    pub task: Option<Arc<Transform>>,
     /// Where it came from.
     pub label: String,
 }
 
+impl Calibrated {
+    /// The transform that a chain wants.
+    pub fn wanted(&self, wanted: Wanted) -> Option<&Arc<Transform>> {
+        match wanted {
+            Wanted::None => None,
+            Wanted::Any => self.transform.as_ref(),
+            Wanted::Task => self.task.as_ref(),
+        }
+    }
+}
+
 impl Calibration {
-    /// The transform for testing the sequence in `tested`, from which nothing is ever learnt.
+    /// The transforms for testing the sequence in `tested`, from which nothing is ever learnt; the one for the task if that is `wanted`.
     ///
     /// # Errors
     /// When a source cannot be read, or nothing is left to learn from.
-    pub fn get(&self, tested: &Path, network: &Network, threads: usize, cache: &Cache) -> Result<Calibrated> {
+    pub fn get(
+        &self,
+        tested: &Path,
+        wanted: &[Wanted],
+        network: &Network,
+        threads: usize,
+        cache: &Cache,
+    ) -> Result<Calibrated> {
+        let task = wanted.contains(&Wanted::Task);
+        ensure!(
+            !task || matches!(self, Calibration::Learn(..)),
+            "chains with a transform for the task need --calibrate"
+        );
         match self {
-            Calibration::None => Ok(Calibrated { transform: None, label: "none (block DCT)".into() }),
+            Calibration::None => Ok(Calibrated { transform: None, task: None, label: "none (block DCT)".into() }),
             Calibration::File(path) => {
                 let transform = Arc::new(read(path)?);
                 let kind = if transform.networks().is_some() { "learned pair, " } else { "" };
                 let label = format!("{} ({kind}K = {})", transform.id(), transform.components());
-                Ok(Calibrated { transform: Some(transform), label })
+                Ok(Calibrated { transform: Some(transform), task: None, label })
             }
             Calibration::Learn(sources, components) => {
                 let sources: Vec<&Source> = sources.iter().filter(|s| !s.is(tested)).collect();
@@ -128,10 +158,11 @@ impl Calibration {
                     "nothing to calibrate on is left for {}, which is not learnt from",
                     name()
                 );
-                let transform = Arc::new(learn(&sources, *components, network, threads, cache)?);
+                let learn = |task| learn(&sources, *components, task, network, threads, cache).map(Arc::new);
+                let transform = learn(false)?;
                 let labels: Vec<String> = sources.iter().map(|s| s.label()).collect();
                 let label = format!("K = {}, learnt from {}", transform.components(), labels.join(", "));
-                Ok(Calibrated { transform: Some(transform), label })
+                Ok(Calibrated { transform: Some(transform), task: if task { Some(learn(true)?) } else { None }, label })
             }
         }
     }
@@ -147,9 +178,14 @@ pub fn read(path: &Path) -> Result<Transform> {
     Transform::from_bytes(&bytes, &Limits::default()).with_context(context)
 }
 
-fn learn(
+/// Learns a transform with a probe from sources, fitted to the task or not, unless that was done before.
+///
+/// # Errors
+/// When a source cannot be read, the network fails, or there are not so many components.
+pub fn learn(
     sources: &[&Source],
     components: Option<u32>,
+    task: bool,
     network: &Network,
     threads: usize,
     cache: &Cache,
@@ -161,6 +197,7 @@ fn learn(
     let key = json!({
         "network": network.front_key(), "sources": hashes, "components": components.unwrap_or(COMPONENTS),
         "codec": env!("FCM_EVAL_CODEC"), "back": network.back_key(),
+        "task": task.then(|| json!([DIRECTIONS, MEASURED, env!("FCM_EVAL_NETWORK")])),
     });
     let path = cache.path("fcmt", &key);
     if path.exists() {
@@ -169,35 +206,52 @@ fn learn(
     let mut front = network.open_front(threads)?;
     let layout = layout(&front.layers())?;
     let mut calibrator = Calibrator::new(layout.clone(), &Limits::default())?;
-    each_features(sources, "calibrating", &mut front, &layout, |narrow| calibrator.add(&tensors(narrow)))?;
+    let mut pictures = 0u64;
+    let progress = Progress::counter("calibrating");
+    each_features(sources, 1, &mut front, &layout, |narrow| {
+        pictures += 1;
+        calibrator.add(&tensors(narrow))?;
+        progress.frame()
+    })?;
     let dimension = calibrator.dimension();
     let components = components.unwrap_or_else(|| dimension.min(COMPONENTS));
     ensure!(components <= dimension, "--components is {components}, legal are 1 to {dimension} for these layers");
-    let transform = calibrator.finish(Some(components))?;
+    let moments = calibrator.moments()?;
+    let transform = if task {
+        let every = pictures.div_ceil(MEASURED) as usize;
+        let directions = moments.transform(Some(DIRECTIONS.min(dimension)))?;
+        let meter = sensitivity(&directions, sources, every, network, threads, &mut front, &layout)?;
+        moments.transform_for(Some(components), &meter)?
+    } else {
+        moments.transform(Some(components))?
+    };
     let transform = with_probe(transform, sources, network, threads, &mut front, &layout)?;
     output::write(&path, &transform.to_bytes())?;
     Ok(transform)
 }
 
-/// Gives the features of all pictures of the sources to `take`.
+/// Gives the features of every `every`-th picture of the sources to `take`.
 fn each_features(
     sources: &[&Source],
-    what: &'static str,
+    every: usize,
     front: &mut Front,
     layout: &Layout,
-    mut take: impl FnMut(&[Vec<f16>]) -> fcm_codec::Result<()>,
+    mut take: impl FnMut(&[Vec<f16>]) -> Result<()>,
 ) -> Result<()> {
-    let progress = Progress::counter(what);
     let mut narrow: Vec<Vec<f16>> =
         layout.layers().iter().map(|l| vec![f16::ZERO; l.shape.elements() as usize]).collect();
+    let mut n = 0;
     for source in sources {
         source.each(|picture| {
+            n += 1;
+            if (n - 1) % every != 0 {
+                return Ok(());
+            }
             // Through binary16, as `fcm calibrate` sees them in a file of features.
             for (to, from) in narrow.iter_mut().zip(front.run(picture)?) {
                 to.convert_from_f32_slice(&from);
             }
-            take(&narrow).with_context(|| format!("cannot calibrate on {}", source.label()))?;
-            progress.frame()
+            take(&narrow).with_context(|| format!("cannot calibrate on {}", source.label()))
         })?;
     }
     Ok(())
@@ -224,21 +278,40 @@ fn with_probe(
     let identity = Placement::new(Scaling::Stretch, input, input)?;
     let cell = (input.0 as f32 / columns as f32, input.1 as f32 / rows as f32);
     let mut labels = vec![false; rows * columns];
-    let (mut found, mut failure) = (0u64, None);
-    each_features(sources, "learning relevance", front, layout, |narrow| {
+    let mut found = 0u64;
+    let progress = Progress::counter("learning relevance");
+    each_features(sources, 1, front, layout, |narrow| {
         labels.fill(false);
-        match back.run_f16(narrow, &identity) {
-            Ok(detections) => detections.iter().for_each(|d| mark(d.rect, cell, columns, &mut labels)),
-            Err(error) => failure = failure.take().or(Some(error)),
-        }
+        back.run_f16(narrow, &identity)?.iter().for_each(|d| mark(d.rect, cell, columns, &mut labels));
         found += labels.iter().filter(|&&l| l).count() as u64;
-        trainer.add(&tensors(narrow), &labels)
+        trainer.add(&tensors(narrow), &labels)?;
+        progress.frame()
     })?;
-    match failure {
-        Some(error) => Err(error),
-        None if found == 0 => Ok(transform),
-        None => Ok(transform.with_probe(trainer.finish()?)?),
-    }
+    if found == 0 { Ok(transform) } else { Ok(transform.with_probe(trainer.finish()?)?) }
+}
+
+/// How far what the back half finds moves with the features, along the vectors of a transform.
+fn sensitivity(
+    directions: &Transform,
+    sources: &[&Source],
+    every: usize,
+    network: &Network,
+    threads: usize,
+    front: &mut Front,
+    layout: &Layout,
+) -> Result<SensitivityMeter> {
+    let names: Vec<String> = front.layers().into_iter().map(|(name, _)| name).collect();
+    let mut back = network.open_back(&names, front.size(), threads)?;
+    let mut meter = SensitivityMeter::new(directions, layout.clone(), directions.components(), &Limits::default())?;
+    let progress = Progress::counter("measuring the task, outputs of changed features");
+    each_features(sources, every, front, layout, |narrow| {
+        let mut response = None;
+        meter.measure(&tensors(narrow), |layers| {
+            progress.frame()?;
+            back.respond(layers, &mut response)
+        })
+    })?;
+    Ok(meter)
 }
 
 /// Marks the positions of the grid that the middle half of a box touches: where the head answers for it.

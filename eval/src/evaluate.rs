@@ -139,7 +139,7 @@ pub fn outcomes(
     for prepared in sequences {
         for run in runs {
             let identity = run.chain.identity().with_context(|| format!("chain {}", run.chain.name()))?;
-            let transform = prepared.calibrated.transform.as_ref().filter(|_| run.chain.uses_transform());
+            let transform = prepared.calibrated.wanted(run.chain.wanted());
             for &setting in &run.settings {
                 let key = json!({
                     "features": prepared.key, "back": network.back_key(), "chain": run.chain.name(), "identity": identity,
@@ -237,7 +237,7 @@ fn perform(
     let input = Input {
         features: &prepared.features,
         framerate: prepared.sequence.framerate,
-        transform: prepared.calibrated.transform.clone(),
+        transform: prepared.calibrated.wanted(task.chain.wanted()).cloned(),
         pictures: prepared,
     };
     let sent = task.chain.send(&input, task.setting, &mut far)?;

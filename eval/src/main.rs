@@ -39,6 +39,7 @@ enum Command {
     Run(Box<commands::run::Arguments>),
     Compare(commands::compare::Arguments),
     Features(commands::features::Arguments),
+    Calibrate(commands::calibrate::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -47,6 +48,7 @@ fn main() -> ExitCode {
         Command::Run(a) => commands::run::run(&a),
         Command::Compare(a) => commands::compare::run(&a),
         Command::Features(a) => commands::features::run(&a),
+        Command::Calibrate(a) => commands::calibrate::run(&a),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,7 +2,7 @@
 
 use crate::cache::hash_file;
 use anyhow::{Context, Result, bail, ensure};
-use fcm_analytics::detection::{Detection, Detector, DetectorConfig, Head, Tensor};
+use fcm_analytics::detection::{Detection, Detector, DetectorConfig, Head, Response, Tensor};
 use fcm_analytics::geometry::Placement;
 use fcm_infer::{ChannelOrder, Model, ModelOptions, Picture, PictureFormat, PictureInput, Preprocess, Scaling};
 use half::f16;
@@ -330,6 +330,23 @@ impl Back {
             self.dims.iter().zip(outputs.iter()).map(|(dims, values)| Tensor { dims, values }).collect();
         let found = self.detector.decode(&tensors)?;
         Ok(found.iter().map(|d| Detection { rect: placement.to_picture(d.rect), ..*d }).collect())
+    }
+
+    /// What the head makes of features, as numbers whose squared distances say what a change costs ([`Response`]). With `response` empty
+    /// these are the features that changes are changes of.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn respond(&mut self, layers: &[Vec<f32>], response: &mut Option<Response>) -> Result<Vec<f32>> {
+        let inputs: Vec<&[f32]> = layers.iter().map(Vec::as_slice).collect();
+        let outputs = self.model.run(&inputs)?;
+        let tensors: Vec<Tensor<'_>> =
+            self.dims.iter().zip(outputs.iter()).map(|(dims, values)| Tensor { dims, values }).collect();
+        if response.is_none() {
+            response.insert(Response::new(self.detector.clone())).set_picture(&tensors)?;
+        }
+        let response = response.as_ref().context("a picture")?;
+        Ok(response.numbers(&tensors)?)
     }
 }
 

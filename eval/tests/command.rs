@@ -221,6 +221,34 @@ fn compare_says_what_changed_between_two_results() {
 }
 
 #[test]
+fn a_transform_is_fitted_to_the_task_and_written_for_the_elements() {
+    let folder = Folder::new("task");
+    let chains = ["--chains", "uncompressed,fcm-z-score,fcm-task,fcm-task-relevance", "--points", "fcm=20,34"];
+    let (report, _) = folder.report(&[&chains[..], &["--calibrate", "other", "walk"]].concat());
+    let ap = |chain| rows(&report, "walk", chain).iter().map(|r| r["AP50"].as_f64().unwrap()).collect::<Vec<_>>();
+    assert!(ap("fcm-task")[0] > ap("uncompressed")[0] - 0.05, "{report}");
+    assert_ne!(rows(&report, "walk", "fcm-task")[0]["bytes"], rows(&report, "walk", "fcm-z-score")[0]["bytes"]);
+
+    let calibrate = |name: &str, more: &[&str]| {
+        let arguments = ["calibrate", "--network", "block.toml", "--json", "-o", name, "other"];
+        let output = folder.eval(&[&arguments[..], more].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    let (task, plain) = (calibrate("task.fcmt", &[]), calibrate("plain.fcmt", &["--plain"]));
+    assert_eq!((&task["task"], &plain["task"]), (&true.into(), &false.into()));
+    let version = |name: &str| std::fs::read(folder.path(name)).unwrap()[4];
+    assert_eq!((version("task.fcmt"), version("plain.fcmt") < 4), (4, true));
+    // The file is what the chain learns.
+    let arguments = ["--chains", "fcm-z-score", "--points", "fcm=20,34", "--transform", "task.fcmt", "walk"];
+    let (read, _) = folder.report(&arguments);
+    assert_eq!(rows(&read, "walk", "fcm-z-score")[1]["bytes"], rows(&report, "walk", "fcm-task")[1]["bytes"]);
+
+    let output = folder.eval(&["run", "--network", "block.toml", "--chains", "fcm-task", "walk"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("need --calibrate"));
+}
+
+#[test]
 fn a_learned_pair_is_run_and_named_as_one() {
     let folder = Folder::new("pair");
     let pair = onnx::LinearPair::new(&[(3, 1)], 3);

@@ -2,11 +2,13 @@
 
 pub mod heads;
 mod nms;
+mod response;
 
 use crate::geometry::Rect;
 use crate::{Error, Result};
-use heads::{Candidates, Filter};
+use heads::{Candidates, Filter, Visit};
 pub use nms::suppress;
+pub use response::Response;
 
 /// What a detector found.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -133,24 +135,30 @@ impl Detector {
     /// # Errors
     /// `Tensors`, when they are not those of such a head with such an input, naming both sizes.
     pub fn decode(&mut self, tensors: &[Tensor<'_>]) -> Result<&[Detection]> {
-        for (n, tensor) in tensors.iter().enumerate() {
-            let product = tensor.dims.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
-            if product != Some(tensor.values.len()) {
-                let (dims, found) = (tensor.dims, tensor.values.len());
-                return Err(Error::Tensors(format!("output {n} of dimensions {dims:?} has {found} values")));
-            }
-        }
         let filter = Filter { threshold: self.config.score_threshold, classes: self.config.classes.as_deref() };
         self.candidates.clear();
-        match self.config.head {
-            Head::Yolox => heads::yolox::decode(tensors, &self.config, &filter, &mut self.candidates)?,
-            Head::NanoDet => heads::nanodet::decode(tensors, &self.config, &filter, &mut self.candidates)?,
-        }
+        let candidates = &mut self.candidates;
+        cells(&self.config, tensors, &mut |object, classes, rect| candidates.see(&filter, object, classes, rect))?;
         self.found.clear();
         self.found.extend_from_slice(self.candidates.best(MAX_CANDIDATES));
         nms::suppress(&mut self.found, self.config.iou_threshold);
         self.found.truncate(self.config.max_detections);
         Ok(&self.found)
+    }
+}
+
+/// Gives every cell of the outputs of a head to `visit`.
+fn cells(config: &DetectorConfig, tensors: &[Tensor<'_>], visit: &mut Visit<'_>) -> Result<()> {
+    for (n, tensor) in tensors.iter().enumerate() {
+        let product = tensor.dims.iter().try_fold(1usize, |product, &dim| product.checked_mul(dim));
+        if product != Some(tensor.values.len()) {
+            let (dims, found) = (tensor.dims, tensor.values.len());
+            return Err(Error::Tensors(format!("output {n} of dimensions {dims:?} has {found} values")));
+        }
+    }
+    match config.head {
+        Head::Yolox => heads::yolox::cells(tensors, config, visit),
+        Head::NanoDet => heads::nanodet::cells(tensors, config, visit),
     }
 }
 

@@ -1,12 +1,14 @@
-//! Learning a [`Transform`] from features: streaming covariance, then an eigendecomposition.
+//! Learning a [`Transform`] from features: streaming covariance, then an eigendecomposition; [`sensitivity`] fits it to a task.
 //!
 //! The covariance lives in tiles of its lower triangle. Vectors are collected until a batch is full; then every tile adds the
 //! batch's products, made in binary32 by a matrix product and summed in binary64. One tile is always computed by one thread in the same
 //! order, so the result is the same for any number of threads.
 
 mod pair;
+mod sensitivity;
 
 pub use pair::PairCalibrator;
+pub use sensitivity::SensitivityMeter;
 
 use super::Transform;
 use super::grid::{Grid, LANES};
@@ -145,12 +147,18 @@ impl Calibrator {
     ///
     /// # Errors
     /// `InvalidConfig` for 0 or more than D components; `InvalidInput` when fewer than 2 vectors were gathered.
-    pub fn finish(mut self, components: Option<u32>) -> Result<Transform> {
+    pub fn finish(self, components: Option<u32>) -> Result<Transform> {
+        // Before the covariance, which is long work.
+        number_of_components(components, self.grid.dimension)?;
+        self.moments()?.transform(components)
+    }
+
+    /// Mean and covariance of what was gathered, from which several transforms can be made.
+    ///
+    /// # Errors
+    /// `InvalidInput` when fewer than 2 vectors were gathered.
+    pub fn moments(mut self) -> Result<Moments> {
         let d = self.grid.dimension;
-        let k = components.map_or(d, |k| k as usize);
-        if k == 0 || k > d {
-            return Err(Error::config(format!("{k} components, legal are 1 to {d}")));
-        }
         if self.filled > 0 {
             flush(&mut self.batch, self.filled, &mut self.shift, &mut self.sum, &mut self.tiles);
             self.summed += self.filled as u64;
@@ -172,19 +180,58 @@ impl Calibrator {
             }
         }
         let total_variance = (0..d).map(|i| covariance[(i, i)].max(0.0)).sum();
-        let (vectors, variances) = decompose(covariance)?;
-        let mut basis = Vec::with_capacity(k * d);
-        for i in (d - k..d).rev() {
-            let vector = vectors.col(i);
-            // The sign of an eigenvector is free; fixing it makes the file the same however the solver chose.
-            let peak = vector.iter().fold(0.0f64, |peak, v| if v.abs() > peak.abs() { *v } else { peak });
-            let sign = if peak < 0.0 { -1.0 } else { 1.0 };
+        let mean = mean.iter().zip(&shift).map(|(m, s)| (m + f64::from(*s)) as f32).collect();
+        Ok(Moments { cells: self.cells, mean, covariance, total_variance, samples: n })
+    }
+}
+
+/// What a [`Calibrator`] gathered: mean and covariance of the vectors.
+pub struct Moments {
+    cells: Vec<CellShape>,
+    mean: Vec<f32>,
+    /// The lower triangle.
+    covariance: Mat<f64>,
+    total_variance: f64,
+    samples: u64,
+}
+
+impl Moments {
+    /// The Karhunen–Loève transform with the `components` strongest vectors (`None` = all D).
+    ///
+    /// # Errors
+    /// `InvalidConfig` for 0 or more than D components; `InvalidInput` for a covariance that cannot be decomposed.
+    pub fn transform(&self, components: Option<u32>) -> Result<Transform> {
+        let k = number_of_components(components, self.mean.len())?;
+        let (vectors, variances) = strongest(&self.covariance, k)?;
+        let mut basis = Vec::with_capacity(k * self.mean.len());
+        for vector in vectors.col_iter() {
+            let sign = sign(vector.iter().copied());
             basis.extend(vector.iter().map(|v| (sign * v) as f32));
         }
-        let variances = variances.iter().rev().take(k).map(|v| v.max(0.0) as f32).collect();
-        let mean = mean.iter().zip(&shift).map(|(m, s)| (m + f64::from(*s)) as f32).collect();
-        Transform::new(self.cells, mean, basis, variances, total_variance, n)
+        Transform::new(self.cells.clone(), self.mean.clone(), basis, variances, self.total_variance, self.samples)
     }
+}
+
+fn number_of_components(asked: Option<u32>, dimension: usize) -> Result<usize> {
+    match asked.map_or(dimension, |k| k as usize) {
+        k if (1..=dimension).contains(&k) => Ok(k),
+        k => Err(Error::config(format!("{k} components, legal are 1 to {dimension}"))),
+    }
+}
+
+/// The `k` strongest eigenvectors (columns) of a covariance, and their variances, falling.
+fn strongest(covariance: &Mat<f64>, k: usize) -> Result<(Mat<f64>, Vec<f32>)> {
+    let d = covariance.nrows();
+    let (vectors, variances) = decompose(covariance)?;
+    let vectors = Mat::from_fn(d, k, |i, j| vectors[(i, d - 1 - j)]);
+    Ok((vectors, variances.iter().rev().take(k).map(|v| v.max(0.0) as f32).collect()))
+}
+
+/// The sign that makes the largest value positive. That of an eigenvector is free; fixing it makes the file the same however the solver
+/// chose.
+fn sign(vector: impl Iterator<Item = f64>) -> f64 {
+    let peak = vector.fold(0.0f64, |peak, v| if v.abs() > peak.abs() { v } else { peak });
+    if peak < 0.0 { -1.0 } else { 1.0 }
 }
 
 /// Values of one feature set in binary32.
@@ -273,7 +320,7 @@ fn flush(batch: &mut [f32], filled: usize, shift: &mut Option<Vec<f32>>, sum: &m
 }
 
 /// Eigenvectors (columns) and eigenvalues, rising, of the symmetric matrix in the lower triangle of `matrix`.
-fn decompose(matrix: Mat<f64>) -> Result<(Mat<f64>, Vec<f64>)> {
+fn decompose(matrix: &Mat<f64>) -> Result<(Mat<f64>, Vec<f64>)> {
     let n = matrix.nrows();
     let mut vectors = Mat::zeros(n, n);
     let mut values = Diag::zeros(n);
@@ -297,7 +344,7 @@ fn decompose(matrix: Mat<f64>) -> Result<(Mat<f64>, Vec<f64>)> {
 mod tests {
     use super::*;
     use crate::reduction::grid::{Refined, Refinement};
-    use crate::reduction::transform::Klt;
+    use crate::reduction::transform::Linear;
     use crate::tensor::{Dtype, Layer, Shape};
     use half::f16;
 
@@ -381,8 +428,8 @@ mod tests {
         calibrator.finish(components)
     }
 
-    fn klt(transform: &Transform) -> &Klt {
-        transform.klt().expect("a calibrator makes a basis")
+    fn klt(transform: &Transform) -> &Linear {
+        transform.vectors().expect("a calibrator makes a basis")
     }
 
     fn dot(a: &[f32], b: impl IntoIterator<Item = f64>) -> f64 {
@@ -395,7 +442,7 @@ mod tests {
         let transform = calibrated(&frames, None)?;
         assert_eq!((transform.components(), transform.dimension(), transform.samples()), (24, 24, 9600));
         for (k, b) in basis.iter().enumerate() {
-            let cosine = dot(klt(&transform).vector(k), b.iter().copied()).abs();
+            let cosine = dot(klt(&transform).analysis(k), b.iter().copied()).abs();
             assert!(cosine > 0.995, "vector {k} has the cosine {cosine} with the planted one");
             let planted = (4.0 * 0.8f64.powi(k as i32)).powi(2);
             let variance = f64::from(transform.variances()[k]);
@@ -423,7 +470,7 @@ mod tests {
                 .flat_map(|f| f.chunks_exact(D))
                 .map(|v| {
                     let centred = v.iter().zip(&klt(&transform).mean).map(|(v, m)| f64::from(*v) - f64::from(*m));
-                    dot(klt(&transform).vector(k), centred).powi(2) / n
+                    dot(klt(&transform).analysis(k), centred).powi(2) / n
                 })
                 .sum();
             let (variance, strongest) = (f64::from(transform.variances()[k]), f64::from(transform.variances()[0]));
@@ -444,11 +491,12 @@ mod tests {
         assert!(transform.variances().is_sorted_by(|a, b| a >= b));
         for i in 0..D {
             for j in 0..=i {
-                let product = dot(klt(&transform).vector(i), klt(&transform).vector(j).iter().map(|&v| f64::from(v)));
+                let product =
+                    dot(klt(&transform).analysis(i), klt(&transform).analysis(j).iter().map(|&v| f64::from(v)));
                 let expected = f64::from(i == j);
                 assert!((product - expected).abs() < 1e-6, "vectors {i} and {j} have the product {product}");
             }
-            let v = klt(&transform).vector(i);
+            let v = klt(&transform).analysis(i);
             let peak = v.iter().fold(0.0f32, |p, v| if v.abs() > p.abs() { *v } else { p });
             assert!(peak > 0.0, "the largest entry of vector {i} is {peak}");
         }
@@ -463,7 +511,9 @@ mod tests {
         let b = calibrated(&frames, None)?;
         let entry = |t: &Transform, i: usize, j: usize| -> f64 {
             (0..D)
-                .map(|k| f64::from(t.variances()[k]) * f64::from(klt(t).vector(k)[i]) * f64::from(klt(t).vector(k)[j]))
+                .map(|k| {
+                    f64::from(t.variances()[k]) * f64::from(klt(t).analysis(k)[i]) * f64::from(klt(t).analysis(k)[j])
+                })
                 .sum()
         };
         let strongest = f64::from(a.variances()[0]);
@@ -528,7 +578,7 @@ mod tests {
         let n = frames.len() as f64;
         let mean: Vec<f64> = (0..300).map(|d| frames.iter().map(|f| f[d].to_f64()).sum::<f64>() / n).collect();
         // The first vector v and its variance must solve C v = λ v.
-        let v = klt(&transform).vector(0);
+        let v = klt(&transform).analysis(0);
         let projections: Vec<f64> =
             frames.iter().map(|f| dot(v, f.iter().zip(&mean).map(|(x, m)| x.to_f64() - m))).collect();
         for d in 0..300 {

@@ -146,13 +146,13 @@ mod train {
             let grid = Grid::new(&layout, limits)?;
             let components = transform.components().min(MAX_WEIGHTS as u32);
             let weights = super::super::forward::check(&layout, &grid, Some(transform), Some(components), limits)?;
-            let Some(klt) = transform.klt() else {
+            let Some(linear) = transform.vectors() else {
                 let message = format!("transform {} is a learned pair: no probe can be learnt for it", transform.id());
                 return Err(Error::new(ErrorKind::Transform, message));
             };
             let n = weights + 1;
             Ok(Self {
-                forward: Projection::new(grid.clone(), Some(klt), weights),
+                forward: Projection::new(grid.clone(), Some(linear), weights),
                 planes: vec![0.0; weights * grid.positions()],
                 layout,
                 grid,

@@ -1,6 +1,6 @@
 //! This project's codec.
 
-use super::{Chain, FarSide, Input, KEY_INT_MAX, Sent, Setting, number, runtime};
+use super::{Chain, FarSide, Input, KEY_INT_MAX, Sent, Setting, Wanted, number, runtime};
 use crate::features::Frame;
 use anyhow::{Context, Result, anyhow, bail};
 use fcm_codec::bitstream::stream::end_of_stream;
@@ -20,20 +20,22 @@ pub struct Fcm {
     config: EncoderConfig,
     /// Components kept; `None` = all of the transform.
     components: Option<u32>,
-    /// Whether the transform is used, or in its place a block DCT with as many components.
-    calibrated: bool,
+    /// The transform that is used; [`Wanted::None`]: in its place a block DCT with as many components.
+    wanted: Wanted,
     /// A transform of the chain's own, instead of the input's.
     own: Option<Arc<Transform>>,
 }
 
 impl Fcm {
     /// The chains that change one setting, but for those with a number in their name.
-    pub const NAMES: [&str; 9] = [
+    pub const NAMES: [&str; 11] = [
         "fcm-none",
         "fcm-ecs",
         "fcm-simplified",
         "fcm-z-score",
         "fcm-relevance",
+        "fcm-task",
+        "fcm-task-relevance",
         "fcm-intra",
         "fcm-chained",
         "fcm-unsliced",
@@ -46,14 +48,19 @@ impl Fcm {
     /// When there is none; the message says what is legal.
     pub fn by_name(name: &str) -> Result<Self> {
         let config = EncoderConfig { key_int_max: KEY_INT_MAX, background_offset: Some(0), ..EncoderConfig::default() };
-        let mut chain = Self { name: name.into(), config, components: None, calibrated: true, own: None };
+        let mut chain = Self { name: name.into(), config, components: None, wanted: Wanted::Any, own: None };
         let number = |prefix: &str| name.strip_prefix(prefix).map(|text| threshold(name, text));
         match name {
             "fcm-relevance" => chain.config.background_offset = None,
+            "fcm-task" => chain.wanted = Wanted::Task,
+            "fcm-task-relevance" => {
+                chain.wanted = Wanted::Task;
+                chain.config.background_offset = None;
+            }
             "fcm-intra" => chain.config.key_int_max = 1,
             "fcm-chained" => chain.config.error_resilient = false,
             "fcm-unsliced" => chain.config.slice_size = 0,
-            "fcm-dct" => chain.calibrated = false,
+            "fcm-dct" => chain.wanted = Wanted::None,
             _ => {
                 if let Some(threshold) = number("fcm-skip-") {
                     chain.config.skip_threshold = threshold?;
@@ -79,7 +86,7 @@ impl Fcm {
     /// The chain `fcm-pair-NAME`: the default one with a transform of its own, a learned pair, which no calibration makes.
     pub fn pair(name: &str, transform: Arc<Transform>) -> Self {
         let config = EncoderConfig { key_int_max: KEY_INT_MAX, ..EncoderConfig::default() };
-        Self { name: format!("fcm-pair-{name}"), config, components: None, calibrated: true, own: Some(transform) }
+        Self { name: format!("fcm-pair-{name}"), config, components: None, wanted: Wanted::None, own: Some(transform) }
     }
 }
 
@@ -116,8 +123,9 @@ impl Chain for Fcm {
         Ok(identity)
     }
 
-    fn uses_transform(&self) -> bool {
-        self.own.is_none()
+    fn wanted(&self) -> Wanted {
+        // The block DCT has as many components as the transform would have.
+        if self.own.is_none() && self.wanted == Wanted::None { Wanted::Any } else { self.wanted }
     }
 
     fn send(&self, input: &Input<'_>, setting: Setting, far: &mut dyn FarSide) -> Result<Sent> {
@@ -129,7 +137,7 @@ impl Chain for Fcm {
             _ => bail!("setting {setting:?}, legal are qp and bit rates"),
         };
         let available = input.transform.as_ref().map(|t| t.components());
-        let transform = self.own.as_ref().or(input.transform.as_ref().filter(|_| self.calibrated)).cloned();
+        let transform = self.own.as_ref().or(input.transform.as_ref().filter(|_| self.wanted != Wanted::None)).cloned();
         let transforms = transform.iter().cloned().collect();
         let config = EncoderConfig {
             rate_control,

@@ -1,7 +1,7 @@
 //! The chain of MPEG's reference software: fused tensor, 10-bit tiles of a picture, a video codec; with statistics restored.
 
 use super::stage::Stage;
-use super::{Chain, FarSide, Input, KEY_INT_MAX, Sent, Setting, number, runtime};
+use super::{Chain, FarSide, Input, KEY_INT_MAX, Sent, Setting, Wanted, number, runtime};
 use crate::features::Frame;
 use anyhow::{Context, Result, bail, ensure};
 use fcm_codec::bitstream::stream::end_of_stream;
@@ -115,8 +115,8 @@ impl Chain for Fctm {
         Ok(json!({"codec": env!("FCM_EVAL_CODEC"), "encoder": encoder(0), "versions": versions}))
     }
 
-    fn uses_transform(&self) -> bool {
-        true
+    fn wanted(&self) -> Wanted {
+        Wanted::Any
     }
 
     fn send(&self, input: &Input<'_>, setting: Setting, far: &mut dyn FarSide) -> Result<Sent> {

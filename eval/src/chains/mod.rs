@@ -50,6 +50,17 @@ impl std::fmt::Display for Setting {
     }
 }
 
+/// Which calibrated transform a chain uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// None, or one of its own.
+    None,
+    /// The one that is given or learnt from features alone.
+    Any,
+    /// The one fitted to what the back half finds.
+    Task,
+}
+
 /// What a chain can send: features for the back half, or the picture for both halves.
 pub struct Input<'a> {
     /// The front half's features.
@@ -120,9 +131,9 @@ pub trait Chain: Send + Sync {
     /// When something the chain needs is not installed.
     fn identity(&self) -> Result<Value>;
 
-    /// Whether the chain uses a calibrated transform.
-    fn uses_transform(&self) -> bool {
-        false
+    /// The calibrated transform that the chain uses.
+    fn wanted(&self) -> Wanted {
+        Wanted::None
     }
 
     /// Sends all frames of the input, in order, and gives each to the far side.
@@ -133,13 +144,14 @@ pub trait Chain: Send + Sync {
 }
 
 /// Names of all chains.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 15] = [
     "uncompressed",
     "fcm-none",
     "fcm-ecs",
     "fcm-simplified",
     "fcm-z-score",
     "fcm-relevance",
+    "fcm-task",
     "fcm-skip-0",
     "fcm-rdoq-0",
     "fctm-x265",

@@ -39,7 +39,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let cache = arguments.cache.cache();
     let sequence = Sequence::open(&arguments.sequence, arguments.frames.map(|n| n as usize), None)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let calibrated = Calibration::None.get(&arguments.sequence, &network, threads, &cache)?;
+    let calibrated = Calibration::None.get(&arguments.sequence, &[], &network, threads, &cache)?;
     let prepared = Prepared::new(sequence, calibrated, &network, threads, &cache)?;
     npz::write(&prepared.features, &arguments.output)?;
     let layers: Vec<String> =

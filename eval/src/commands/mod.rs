@@ -1,5 +1,6 @@
 //! The subcommands, and the options that several have.
 
+pub mod calibrate;
 pub mod compare;
 pub mod features;
 pub mod run;

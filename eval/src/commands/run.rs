@@ -3,7 +3,7 @@
 use super::{CacheOptions, NetworkOptions, command_line, print};
 use crate::accuracy::{self, Part};
 use crate::calibration::{self, Calibration, Source};
-use crate::chains::{self, Setting};
+use crate::chains::{self, Setting, Wanted};
 use crate::evaluate::{self, Outcome, Prepared, Run};
 use crate::features::dims;
 use crate::progress::warn;
@@ -133,11 +133,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let frames = arguments.frames.map(|n| n as usize);
         sequences.push(Sequence::open(folder, frames, arguments.fps.map(fraction))?);
     }
-    let learns = runs.iter().any(|r| r.chain.uses_transform());
+    let wanted: Vec<Wanted> = runs.iter().map(|r| r.chain.wanted()).collect();
+    let learns = wanted.iter().any(|w| *w != Wanted::None);
     let mut prepared = Vec::new();
     for (sequence, folder) in sequences.into_iter().zip(&arguments.sequences) {
         let source = if learns { &calibration } else { &Calibration::None };
-        let calibrated = source.get(folder, &network, workers, &cache)?;
+        let calibrated = source.get(folder, &wanted, &network, workers, &cache)?;
         prepared.push(Prepared::new(sequence, calibrated, &network, workers, &cache)?);
     }
     let outcomes = evaluate::outcomes(&network, &prepared, &runs, workers, &cache)?;

@@ -50,9 +50,17 @@ impl Candidates {
         self.0.clear();
     }
 
-    /// All of them, in the order they were found.
-    pub fn as_slice(&self) -> &[Detection] {
-        &self.0
+    /// Adds the best wanted class of a cell whose box is `rect()`, if it passes.
+    pub(super) fn see(&mut self, filter: &Filter<'_>, object: f32, classes: &[f32], rect: impl FnOnce() -> Rect) {
+        // No class probability is above 1: most cells end here.
+        if !filter.passes(object) {
+            return;
+        }
+        let Some((class, probability)) = filter.best(classes) else { return };
+        let score = object * probability;
+        if filter.passes(score) {
+            self.add(rect(), score, class);
+        }
     }
 
     /// The `most` best, in any order.
@@ -70,6 +78,9 @@ impl Candidates {
         }
     }
 }
+
+/// What a head says of one cell: the probability that there is an object, those of the classes if there is, and its box.
+pub type Visit<'a> = dyn FnMut(f32, &[f32], &dyn Fn() -> Rect) + 'a;
 
 /// Rows and columns of a tensor whose leading dimensions are all 1 but for the last two.
 fn rows_and_columns(tensor: &Tensor<'_>) -> Option<(usize, usize)> {

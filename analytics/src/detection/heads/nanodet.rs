@@ -6,7 +6,7 @@
 //! on real pictures, conventions half a pixel beside it are worse and corners useless.
 
 use super::super::{DetectorConfig, Tensor};
-use super::{Candidates, Filter, check_count, grid, other_outputs, rows_and_columns};
+use super::{Visit, check_count, grid, other_outputs, rows_and_columns};
 use crate::Result;
 use crate::geometry::Rect;
 
@@ -22,16 +22,11 @@ fn expectation(logits: &[f32]) -> f32 {
     mean / sum
 }
 
-/// Adds the boxes in the outputs to `out`. Edges are not cut at the picture's.
+/// Gives every cell of the outputs to `visit`. Edges are not cut at the picture's.
 ///
 /// # Errors
 /// `Tensors` when the outputs are not those of such a network.
-pub fn decode(
-    tensors: &[Tensor<'_>],
-    config: &DetectorConfig,
-    filter: &Filter<'_>,
-    out: &mut Candidates,
-) -> Result<()> {
+pub fn cells(tensors: &[Tensor<'_>], config: &DetectorConfig, visit: &mut Visit<'_>) -> Result<()> {
     let grids = || config.strides.iter().map(|&stride| grid(config.input, stride));
     let expected = || -> Vec<String> {
         let output = |what: &'static str| grids().map(move |(w, h)| format!("[1, {}, {what}]", w * h));
@@ -58,13 +53,12 @@ pub fn decode(
         let stride = stride as f32;
         let rows = class.values.chunks_exact(columns).zip(distance.values.chunks_exact(sides));
         for (cell, (scores, logits)) in rows.enumerate() {
-            let Some((class, score)) = filter.best(scores).filter(|&(_, score)| filter.passes(score)) else {
-                continue;
-            };
-            let x = ((cell % width) as f32 + 0.5) * stride;
-            let y = ((cell / width) as f32 + 0.5) * stride;
-            let side = |n: usize| expectation(&logits[n * sides / 4..(n + 1) * sides / 4]) * stride;
-            out.add(Rect::from_edges(x - side(0), y - side(1), x + side(2), y + side(3)), score, class);
+            visit(1.0, scores, &|| {
+                let x = ((cell % width) as f32 + 0.5) * stride;
+                let y = ((cell / width) as f32 + 0.5) * stride;
+                let side = |n: usize| expectation(&logits[n * sides / 4..(n + 1) * sides / 4]) * stride;
+                Rect::from_edges(x - side(0), y - side(1), x + side(2), y + side(3))
+            });
         }
     }
     Ok(())

@@ -13,7 +13,7 @@
 //! have boxes in pixels and are something else.
 
 use super::super::{DetectorConfig, Tensor};
-use super::{Candidates, Filter, grid, other_outputs, rows_and_columns};
+use super::{Visit, grid, other_outputs, rows_and_columns};
 use crate::Result;
 use crate::geometry::Rect;
 
@@ -22,16 +22,11 @@ const BOX_AND_OBJECT: usize = 5;
 /// Sides are cut at e to this power, in strides, so that a wild value stays a finite box.
 const LARGEST_LOG_SIDE: f32 = 12.0;
 
-/// Adds the boxes in the output to `out`.
+/// Gives every cell of the output to `visit`.
 ///
 /// # Errors
 /// `Tensors` when the output is not that of such a network.
-pub fn decode(
-    tensors: &[Tensor<'_>],
-    config: &DetectorConfig,
-    filter: &Filter<'_>,
-    out: &mut Candidates,
-) -> Result<()> {
+pub fn cells(tensors: &[Tensor<'_>], config: &DetectorConfig, visit: &mut Visit<'_>) -> Result<()> {
     let cells: usize = config.strides.iter().map(|&stride| grid(config.input, stride)).map(|(w, h)| w * h).sum();
     let expected = || [format!("[1, {cells}, 5 + classes]")];
     let (values, columns) = match tensors {
@@ -46,21 +41,13 @@ pub fn decode(
         let (width, height) = grid(config.input, stride);
         let stride = stride as f32;
         for (cell, row) in rows.by_ref().take(width * height).enumerate() {
-            let object = row[4];
-            // No class probability is above 1: most cells end here.
-            if !filter.passes(object) {
-                continue;
-            }
-            let Some((class, probability)) = filter.best(&row[BOX_AND_OBJECT..]) else { continue };
-            let score = object * probability;
-            if !filter.passes(score) {
-                continue;
-            }
-            let x = (row[0] + (cell % width) as f32) * stride;
-            let y = (row[1] + (cell / width) as f32) * stride;
-            let [w, h] =
-                [row[2], row[3]].map(|log| if log.is_nan() { log } else { log.min(LARGEST_LOG_SIDE).exp() * stride });
-            out.add(Rect::new(x - w / 2.0, y - h / 2.0, w, h), score, class);
+            visit(row[4], &row[BOX_AND_OBJECT..], &|| {
+                let x = (row[0] + (cell % width) as f32) * stride;
+                let y = (row[1] + (cell / width) as f32) * stride;
+                let side = |log: f32| if log.is_nan() { log } else { log.min(LARGEST_LOG_SIDE).exp() * stride };
+                let (w, h) = (side(row[2]), side(row[3]));
+                Rect::new(x - w / 2.0, y - h / 2.0, w, h)
+            });
         }
     }
     Ok(())

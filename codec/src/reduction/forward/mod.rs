@@ -35,7 +35,7 @@ impl Forward {
         runtime: Option<&dyn InferenceRuntime>,
         threads: usize,
     ) -> Result<Self> {
-        let klt = match transform.map(|t| (t, t.mapping())) {
+        let linear = match transform.map(|t| (t, t.mapping())) {
             Some((t, Mapping::Learned(networks))) => {
                 let shapes = PairShapes::of(layout, &grid, t.components());
                 let open =
@@ -43,10 +43,10 @@ impl Forward {
                 let model = learned::open(t.id(), runtime, open)?;
                 return Ok(Self::Learned(Box::new(ReductionNetwork::new(layout, grid, model))));
             }
-            Some((_, Mapping::Linear(klt))) => Some(&**klt),
+            Some((_, Mapping::Linear(linear))) => Some(&**linear),
             None => None,
         };
-        Ok(Self::Linear(Box::new(Projection::new(grid, klt, components))))
+        Ok(Self::Linear(Box::new(Projection::new(grid, linear, components))))
     }
 
     /// The grid of the fused tensor.

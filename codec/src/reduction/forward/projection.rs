@@ -4,7 +4,7 @@ use crate::kernels::product::PackedMatrix;
 use crate::reduction::changes::Changes;
 use crate::reduction::dct::Dct;
 use crate::reduction::grid::{Grid, LANES};
-use crate::reduction::transform::Klt;
+use crate::reduction::transform::Linear;
 use rayon::prelude::*;
 
 /// Reduces feature sets of one layout; holds all memory that it needs.
@@ -21,24 +21,24 @@ pub struct Projection {
 
 #[derive(Debug)]
 enum Basis {
-    Klt { mean: Vec<f32>, packed: PackedMatrix },
+    Calibrated { mean: Vec<f32>, packed: PackedMatrix },
     Dct(Dct),
 }
 
 impl Projection {
-    /// A reduction of `grid` to `components` components of `klt`, or of the block DCT.
-    pub fn new(grid: Grid, klt: Option<&Klt>, components: usize) -> Self {
-        let basis = match klt {
-            Some(klt) => Basis::Klt {
-                mean: klt.mean.clone(),
-                packed: PackedMatrix::new(components, grid.dimension, |k| klt.vector(k)),
+    /// A reduction of `grid` to `components` components of the transform `linear`, or of the block DCT.
+    pub fn new(grid: Grid, linear: Option<&Linear>, components: usize) -> Self {
+        let basis = match linear {
+            Some(linear) => Basis::Calibrated {
+                mean: linear.mean.clone(),
+                packed: PackedMatrix::new(components, grid.dimension, |k| linear.analysis(k)),
             },
             None => Basis::Dct(Dct::new(&grid, components)),
         };
         let panels = vec![0.0; grid.blocks() * grid.dimension * LANES];
         let scratch = match &basis {
             Basis::Dct(dct) => vec![0.0; dct.scratch()],
-            Basis::Klt { .. } => Vec::new(),
+            Basis::Calibrated { .. } => Vec::new(),
         };
         Self { grid, basis, components, panels, scratch, changes: Changes::default() }
     }
@@ -46,7 +46,7 @@ impl Projection {
     /// Gathers `layer(n)` of every layer into panels; [`Self::project`] takes them from there.
     pub fn gather<'a>(&mut self, layer: impl Fn(usize) -> &'a [f32] + Sync, parallel: bool) {
         let mean = match &self.basis {
-            Basis::Klt { mean, .. } => Some(&mean[..]),
+            Basis::Calibrated { mean, .. } => Some(&mean[..]),
             Basis::Dct(_) => None,
         };
         let (grid, size) = (&self.grid, self.grid.dimension * LANES);
@@ -76,7 +76,7 @@ impl Projection {
         let positions = self.grid.positions();
         let size = self.grid.dimension * LANES;
         match &self.basis {
-            Basis::Klt { packed, .. } => {
+            Basis::Calibrated { packed, .. } => {
                 let (dimension, parallel) = (self.grid.dimension, threads > 1);
                 let changed =
                     self.changes.find(&self.panels, positions, dimension, tolerance, parallel).map(<[u32]>::len);

@@ -2,13 +2,13 @@
 //!
 //! Most components of most positions stay as they were in the frame before, so the vectors of the grid are kept and only what
 //! changed is added. The decoder's z-score refinement of the fused tensor, `a·x + b` for all components, is folded in later:
-//! `a · vectors + b · (sum of all basis vectors) + mean`.
+//! `a · vectors + b · (sum of all synthesis vectors) + mean`.
 
 use crate::kernels::moments::Moments;
 use crate::kernels::sparse;
 use crate::reduction::dct::Dct;
 use crate::reduction::grid::{Grid, Refined, Refinement};
-use crate::reduction::transform::Klt;
+use crate::reduction::transform::Linear;
 use crate::refinement::Affine;
 use rayon::ThreadPool;
 use rayon::prelude::*;
@@ -25,10 +25,10 @@ const LINE: usize = 4096;
 pub struct Expansion {
     grid: Grid,
     basis: Basis,
-    /// Σ of all basis vectors, and the calibrated mean.
+    /// Σ of all synthesis vectors, and the calibrated mean.
     ones: Vec<f32>,
     mean: Vec<f32>,
-    /// Σ component · basis vector by position, `row` values apart.
+    /// Σ component · synthesis vector by position, `row` values apart.
     vectors: Vec<f32>,
     row: usize,
     /// Changed components by position: terms of position p are `starts[p]..starts[p + 1]`.
@@ -42,7 +42,7 @@ pub struct Expansion {
 
 #[derive(Debug)]
 enum Basis {
-    Klt(Arc<Klt>),
+    Calibrated(Arc<Linear>),
     Dct(Dct),
 }
 
@@ -50,7 +50,7 @@ impl Basis {
     /// Adds to each vector of `vectors` its terms, `terms[starts[i]..starts[i + 1]]`.
     fn add(&self, vectors: &mut [f32], row: usize, d: usize, starts: &[u32], terms: &[(u32, f32)]) {
         match self {
-            Basis::Klt(klt) => sparse::add_terms(vectors, row, d, starts, terms, |k| klt.vector(k)),
+            Basis::Calibrated(linear) => sparse::add_terms(vectors, row, d, starts, terms, |k| linear.synthesis(k)),
             Basis::Dct(dct) => {
                 for (vector, range) in vectors.chunks_exact_mut(row).zip(starts.windows(2)) {
                     for &(k, w) in &terms[range[0] as usize..range[1] as usize] {
@@ -64,16 +64,16 @@ impl Basis {
 
 impl Expansion {
     /// The inverse of [`crate::reduction::forward::Projection`] with the same arguments, for so many `regions`.
-    pub fn new(grid: Grid, klt: Option<Arc<Klt>>, components: usize, regions: usize) -> Self {
+    pub fn new(grid: Grid, linear: Option<Arc<Linear>>, components: usize, regions: usize) -> Self {
         let d = grid.dimension;
         let mut ones = vec![0.0; d];
-        let (basis, mean) = match klt {
-            Some(klt) => {
+        let (basis, mean) = match linear {
+            Some(linear) => {
                 for k in 0..components {
-                    ones.iter_mut().zip(klt.vector(k)).for_each(|(o, v)| *o += v);
+                    ones.iter_mut().zip(linear.synthesis(k)).for_each(|(o, v)| *o += v);
                 }
-                let mean = klt.mean.clone();
-                (Basis::Klt(klt), mean)
+                let mean = linear.mean.clone();
+                (Basis::Calibrated(linear), mean)
             }
             None => {
                 let dct = Dct::new(&grid, components);

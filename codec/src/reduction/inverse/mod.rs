@@ -49,7 +49,7 @@ impl Inverse {
         runtime: Option<&dyn InferenceRuntime>,
         threads: usize,
     ) -> Result<Self> {
-        let klt = match transform.map(|t| (t, t.mapping())) {
+        let linear = match transform.map(|t| (t, t.mapping())) {
             Some((t, Mapping::Learned(networks))) => {
                 let shapes = PairShapes::of(layout, &grid, t.components());
                 let open =
@@ -57,10 +57,10 @@ impl Inverse {
                 let model = learned::open(t.id(), runtime, open)?;
                 return Ok(Self::Learned(Box::new(RestorationNetwork::new(layout, grid, t.components(), model))));
             }
-            Some((_, Mapping::Linear(klt))) => Some(Arc::clone(klt)),
+            Some((_, Mapping::Linear(linear))) => Some(Arc::clone(linear)),
             None => None,
         };
-        Ok(Self::Linear(Box::new(Expansion::new(grid, klt, components, regions))))
+        Ok(Self::Linear(Box::new(Expansion::new(grid, linear, components, regions))))
     }
 
     /// All components zero.

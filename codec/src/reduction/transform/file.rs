@@ -1,6 +1,6 @@
 //! The file of a transform, `.fcmt` (docs/bitstream.md §9).
 
-use super::{CellShape, Mapping, NetworkPair, Transform, TransformId};
+use super::{CellShape, Linear, Mapping, NetworkPair, Transform, TransformId};
 use crate::bitstream::bytes::Cursor;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{self, Limits};
@@ -12,8 +12,10 @@ const MAGIC: [u8; 4] = *b"FCMT";
 const PLAIN: u8 = 1;
 /// Version of files with a basis and a probe.
 const PROBED: u8 = 2;
-/// Version of files with a pair of networks, with or without a probe. The newest.
+/// Version of files with a pair of networks, with or without a probe.
 const LEARNED: u8 = 3;
+/// Version of files with synthesis vectors of their own, with or without a probe. The newest.
+const BIORTHOGONAL: u8 = 4;
 /// Bytes before the cells in the oldest version: magic, version, 3 reserved, layers, D, K, samples, total variance.
 const FIXED: usize = 4 + 4 + 4 + 4 + 4 + 8 + 8;
 const CELL: usize = 12;
@@ -32,8 +34,16 @@ struct Parts<'a> {
 }
 
 enum MappingParts<'a> {
-    Linear { mean: &'a [u8], basis: &'a [u8] },
-    Learned { reduction: &'a [u8], restoration: &'a [u8] },
+    /// The basis is the analysis vectors where there are synthesis vectors.
+    Linear {
+        mean: &'a [u8],
+        basis: &'a [u8],
+        synthesis: Option<&'a [u8]>,
+    },
+    Learned {
+        reduction: &'a [u8],
+        restoration: &'a [u8],
+    },
 }
 
 impl<'a> Parts<'a> {
@@ -60,9 +70,11 @@ impl<'a> Parts<'a> {
             (probe, MappingParts::Learned { reduction: network()?, restoration: network()? })
         } else {
             let mean = c.take(floats(dimension, 1))?;
-            let basis = c.take(floats(components, dimension))?;
-            let probe = if version == PROBED { Some(probe(&mut c)?) } else { None };
-            (probe, MappingParts::Linear { mean, basis })
+            let mut vectors = || c.take(floats(components, dimension));
+            let basis = vectors()?;
+            let synthesis = if version == BIORTHOGONAL { Some(vectors()?) } else { None };
+            let probe = if version == PROBED || weights > 0 { Some(probe(&mut c)?) } else { None };
+            (probe, MappingParts::Linear { mean, basis, synthesis })
         };
         if c.position() != content.len() {
             let (length, promised) = (content.len() + DIGEST, c.position() + DIGEST);
@@ -79,9 +91,10 @@ impl<'a> Parts<'a> {
     fn transform(&self) -> Result<Transform> {
         let (cells, variances) = (read_cells(self.cells), read_floats(self.variances));
         let transform = match self.mapping {
-            MappingParts::Linear { mean, basis } => {
-                let (mean, basis) = (read_floats(mean), read_floats(basis));
-                Transform::new(cells, mean, basis, variances, self.total_variance, self.samples)
+            MappingParts::Linear { mean, basis, synthesis } => {
+                let (mean, analysis) = (read_floats(mean), read_floats(basis));
+                let linear = Linear { mean, analysis, synthesis: synthesis.map(read_floats) };
+                Transform::linear(cells, linear, variances, self.total_variance, self.samples)
             }
             MappingParts::Learned { reduction, restoration } => {
                 let networks = NetworkPair { reduction: reduction.to_vec(), restoration: restoration.to_vec() };
@@ -115,10 +128,10 @@ impl Transform {
             return Err(Error::corrupt(format!("a transform that begins {:02x?}, not \"FCMT\"", &bytes[..4])));
         }
         let version = bytes[4];
-        if !(PLAIN..=LEARNED).contains(&version) {
+        if !(PLAIN..=BIORTHOGONAL).contains(&version) {
             return Err(Error::new(
                 ErrorKind::Compatibility,
-                format!("a transform of version {version}, this build reads versions {PLAIN} to {LEARNED}"),
+                format!("a transform of version {version}, this build reads versions {PLAIN} to {BIORTHOGONAL}"),
             ));
         }
         let (content, digest) = bytes.split_at(bytes.len() - DIGEST);
@@ -152,6 +165,7 @@ impl Transform {
     fn version(&self) -> u8 {
         match (&self.mapping, &self.probe) {
             (Mapping::Learned(_), _) => LEARNED,
+            (Mapping::Linear(linear), _) if linear.synthesis.is_some() => BIORTHOGONAL,
             (Mapping::Linear(_), Some(_)) => PROBED,
             (Mapping::Linear(_), None) => PLAIN,
         }
@@ -178,9 +192,10 @@ impl Transform {
             bytes.extend_from_slice(&[u8::from(c.laid_out), 0, 0, 0]);
         }
         write_floats(&self.variances, &mut bytes);
-        if let Mapping::Linear(klt) = &self.mapping {
-            write_floats(&klt.mean, &mut bytes);
-            write_floats(&klt.basis, &mut bytes);
+        if let Mapping::Linear(linear) = &self.mapping {
+            write_floats(&linear.mean, &mut bytes);
+            write_floats(&linear.analysis, &mut bytes);
+            linear.synthesis.iter().for_each(|vectors| write_floats(vectors, &mut bytes));
         }
         if let Some(probe) = &self.probe {
             write_floats(&[probe.bias()], &mut bytes);
@@ -199,7 +214,10 @@ impl Transform {
     fn length(&self) -> usize {
         let probe = self.probe.as_ref().map_or(0, |probe| probe.weights().len() + 2);
         let mapping = match &self.mapping {
-            Mapping::Linear(klt) => 4 * (klt.mean.len() + klt.basis.len()),
+            Mapping::Linear(linear) => {
+                let synthesis = linear.synthesis.as_ref().map_or(0, Vec::len);
+                4 * (linear.mean.len() + linear.analysis.len() + synthesis)
+            }
             Mapping::Learned(networks) => 12 + networks.reduction.len() + networks.restoration.len(),
         };
         FIXED + self.cells.len() * CELL + 4 * (self.variances.len() + probe) + mapping + DIGEST
@@ -262,6 +280,39 @@ mod tests {
         let read = Transform::from_bytes(&bytes, &Limits::default()).unwrap();
         assert_eq!((read.id(), read.probe()), (with.id(), Some(&probe)));
         assert!(transform().with_probe(Probe::new(0.0, vec![0.0; 3]).unwrap()).is_err());
+    }
+
+    #[test]
+    fn synthesis_vectors_of_their_own_are_version_4_and_come_behind_the_analysis() {
+        let a = transform();
+        let (cells, mean) = (a.cells().to_vec(), vec![1.0, 2.0, 3.0]);
+        let make = |synthesis: Vec<f32>| {
+            let analysis = vec![2.0, 0.0, 0.0, 0.0, 0.0, 4.0];
+            Transform::biorthogonal(cells.clone(), mean.clone(), analysis, synthesis, vec![3.0, 1.0], 5.0, 77)
+        };
+        let with = make(vec![0.5, 0.0, 0.0, 0.0, 0.0, 0.25]).unwrap();
+        let mut expected = a.to_bytes()[..36].to_vec();
+        expected[4] = 4;
+        expected.extend_from_slice(&[0, 0, 0, 0]);
+        // Cells, variances and mean as in version 1.
+        expected.extend_from_slice(&a.to_bytes()[36..36 + 2 * CELL + 8 + 12]);
+        for value in [2.0f32, 0.0, 0.0, 0.0, 0.0, 4.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.25] {
+            expected.extend_from_slice(&value.to_le_bytes());
+        }
+        let digest = Sha256::digest(&expected);
+        expected.extend_from_slice(&digest);
+        assert_eq!(with.to_bytes(), expected);
+        let probe = Probe::new(-0.5, vec![1.0, 2.0]).unwrap();
+        let probed = with.clone().with_probe(probe.clone()).unwrap();
+        for (transform, probe) in [(with, None), (probed, Some(&probe))] {
+            let bytes = transform.to_bytes();
+            let read = Transform::from_bytes(&bytes, &Limits::default()).unwrap();
+            assert_eq!((read.id(), read.probe(), bytes[4]), (transform.id(), probe, 4));
+            assert_eq!(read.to_bytes(), bytes);
+            every_flip_and_cut_is_refused(&bytes);
+        }
+        assert!(make(vec![0.5; 5]).unwrap_err().to_string().contains("[6, 5] basis values"));
+        assert!(make(vec![f32::INFINITY; 6]).unwrap_err().to_string().contains("not finite"));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The calibrated transform: a Karhunen–Loève basis, or a learned pair of networks. [`file`] reads and writes it.
+//! The calibrated transform: analysis and synthesis vectors (a Karhunen–Loève basis or vectors fitted to a task), or a learned pair of
+//! networks. [`file`] reads and writes it.
 
 mod file;
 
@@ -76,22 +77,33 @@ pub struct Transform {
 /// How a transform maps layers to components.
 #[derive(Clone)]
 pub(crate) enum Mapping {
-    Linear(Arc<Klt>),
+    Linear(Arc<Linear>),
     Learned(Arc<NetworkPair>),
 }
 
-/// A Karhunen–Loève transform: mean and orthonormal basis vectors.
+/// Mean, and the vectors that take components out of what is left (analysis) and put them together again (synthesis).
 #[derive(Debug)]
-pub(crate) struct Klt {
+pub(crate) struct Linear {
     pub mean: Vec<f32>,
     /// K vectors of D values, one after the other.
-    basis: Vec<f32>,
+    analysis: Vec<f32>,
+    /// As many; `None` where they are those of the analysis, an orthonormal basis.
+    synthesis: Option<Vec<f32>>,
 }
 
-impl Klt {
-    /// Basis vector `k`.
-    pub fn vector(&self, k: usize) -> &[f32] {
-        &self.basis[k * self.mean.len()..(k + 1) * self.mean.len()]
+impl Linear {
+    /// Analysis vector `k`.
+    pub fn analysis(&self, k: usize) -> &[f32] {
+        self.vector(&self.analysis, k)
+    }
+
+    /// Synthesis vector `k`.
+    pub fn synthesis(&self, k: usize) -> &[f32] {
+        self.vector(self.synthesis.as_ref().unwrap_or(&self.analysis), k)
+    }
+
+    fn vector<'a>(&self, vectors: &'a [f32], k: usize) -> &'a [f32] {
+        &vectors[k * self.mean.len()..(k + 1) * self.mean.len()]
     }
 }
 
@@ -128,20 +140,48 @@ impl Transform {
         total_variance: f64,
         samples: u64,
     ) -> Result<Self> {
-        let (d, k) = (mean.len(), variances.len());
-        if k.checked_mul(d) != Some(basis.len()) || dimension_of(&cells) != d as u64 {
+        Self::linear(cells, Linear { mean, analysis: basis, synthesis: None }, variances, total_variance, samples)
+    }
+
+    /// The same with `analysis` vectors that take the components out of layers, and `synthesis` vectors of their own that make layers of
+    /// them (each K vectors of D values).
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn biorthogonal(
+        cells: Vec<CellShape>,
+        mean: Vec<f32>,
+        analysis: Vec<f32>,
+        synthesis: Vec<f32>,
+        variances: Vec<f32>,
+        total_variance: f64,
+        samples: u64,
+    ) -> Result<Self> {
+        let linear = Linear { mean, analysis, synthesis: Some(synthesis) };
+        Self::linear(cells, linear, variances, total_variance, samples)
+    }
+
+    fn linear(
+        cells: Vec<CellShape>,
+        linear: Linear,
+        variances: Vec<f32>,
+        total_variance: f64,
+        samples: u64,
+    ) -> Result<Self> {
+        let (d, k) = (linear.mean.len(), variances.len());
+        let vectors = || std::iter::once(&linear.analysis).chain(&linear.synthesis);
+        if vectors().any(|v| k.checked_mul(d) != Some(v.len())) || dimension_of(&cells) != d as u64 {
             return Err(Error::input(format!(
-                "a transform of {k} components, dimension {d}, {} basis values and cells of {} values: \
+                "a transform of {k} components, dimension {d}, {:?} basis values and cells of {} values: \
                  the basis must be K x D and the cells D",
-                basis.len(),
+                vectors().map(Vec::len).collect::<Vec<_>>(),
                 dimension_of(&cells)
             )));
         }
-        if !mean.iter().chain(&basis).all(|v| v.is_finite()) {
+        if !linear.mean.iter().chain(vectors().flatten()).all(|v| v.is_finite()) {
             return Err(Error::input("a transform with a value that is not finite"));
         }
-        let mapping = Mapping::Linear(Arc::new(Klt { mean, basis }));
-        Self::checked(cells, mapping, variances, total_variance, samples)
+        Self::checked(cells, Mapping::Linear(Arc::new(linear)), variances, total_variance, samples)
     }
 
     /// Makes a transform of a learned pair whose K components have these `variances`, falling or nearly so.
@@ -213,7 +253,7 @@ impl Transform {
         self.dimension
     }
 
-    /// The networks of a learned transform; `None` of a Karhunen–Loève transform.
+    /// The networks of a learned transform; `None` of a linear one.
     pub fn networks(&self) -> Option<&NetworkPair> {
         match &self.mapping {
             Mapping::Linear(_) => None,
@@ -263,11 +303,11 @@ impl Transform {
         &self.mapping
     }
 
-    /// Mean and basis; `None` of a learned transform.
+    /// Mean and vectors; `None` of a learned transform.
     #[cfg(feature = "calibrate")]
-    pub(crate) fn klt(&self) -> Option<&Klt> {
+    pub(crate) fn vectors(&self) -> Option<&Linear> {
         match &self.mapping {
-            Mapping::Linear(klt) => Some(klt),
+            Mapping::Linear(linear) => Some(linear),
             Mapping::Learned(_) => None,
         }
     }

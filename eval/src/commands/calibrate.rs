@@ -1,0 +1,56 @@
+//! `fcm-eval calibrate`: a transform for a split network from pictures, fitted to what its back half finds.
+
+use super::{CacheOptions, NetworkOptions, print};
+use crate::calibration::{Source, learn};
+use crate::output;
+use anyhow::Result;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Learn a transform (.fcmt) for a split network from pictures, fitted to what its back half finds.
+///
+/// Nothing has to be labelled. The same with `--plain` needs less time and is what `fcm calibrate` makes of features.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Folders of pictures (img1/, or as `run` takes them) or videos, with `:n` every n-th picture of each
+    #[arg(required = true, value_name = "SOURCE[:n]")]
+    sources: Vec<Source>,
+    #[command(flatten)]
+    network: NetworkOptions,
+    /// Components kept [default: 640, or the dimension if that is less]
+    #[arg(short = 'K', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    components: Option<u32>,
+    /// The Karhunen–Loève transform of the features, whatever the back half makes of them
+    #[arg(long)]
+    plain: bool,
+    /// Transform to write
+    #[arg(short, long, value_name = "T.fcmt")]
+    output: PathBuf,
+    #[command(flatten)]
+    cache: CacheOptions,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When something cannot be read or written, or the network fails.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let network = arguments.network.network()?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let sources: Vec<&Source> = arguments.sources.iter().collect();
+    let task = !arguments.plain;
+    let transform = learn(&sources, arguments.components, task, &network, threads, &arguments.cache.cache())?;
+    output::write(&arguments.output, &transform.to_bytes())?;
+    let (id, components, energy) = (transform.id().to_string(), transform.components(), transform.energy(u32::MAX));
+    print(&if arguments.json {
+        let (output, relevance) = (&arguments.output, transform.probe().is_some());
+        json!({"output": output, "id": id, "components": components, "energy": energy, "task": task, "relevance": relevance})
+            .to_string()
+    } else {
+        let output = arguments.output.display();
+        format!("{output}: {id}, {components} components, {:.2} % of the variance", 100.0 * energy)
+    })
+}
