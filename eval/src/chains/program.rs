@@ -60,7 +60,7 @@ pub const VVENC: Programs = Programs {
     encode: |picture, qp| {
         let Picture { width, height, depth, framerate: (n, d), .. } = picture;
         format!(
-            "-i in -o out -s {width}x{height} -c yuv420_{depth} --fps {n}/{d} --preset medium --qp {qp} --qpa 0 \
+            "-i in -o out -s {width}x{height} -c yuv420_{depth} --fps {n}/{d} --tickspersec -1 --preset medium --qp {qp} --qpa 0 \
              --refreshtype none --intraperiod -1 --threads 0 --verbosity 1 --additional \
              PicReordering=0:GOPSize=8:STA=0:IntraQPOffset=-1:LambdaFromQpEnable=1:LookAhead=0:MCTF=0:BIM=0"
         )
