@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn a_result_comes_back_under_its_own_key_only() {
-        let folder = Folder::new();
+        let folder = Folder::new().unwrap();
         let cache = Cache::new(folder.path());
         let key = json!({"chain": "fcm", "setting": 32, "codec": "abc"});
         assert_eq!(cache.get::<Vec<u32>>(&key), None);
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn a_damaged_result_counts_as_absent() {
-        let folder = Folder::new();
+        let folder = Folder::new().unwrap();
         let cache = Cache::new(folder.path());
         let key = json!("k");
         cache.put(&key, &7).unwrap();
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn the_hash_of_files_sees_where_one_ends() {
-        let folder = Folder::new();
+        let folder = Folder::new().unwrap();
         let (a, b) = (folder.path().join("a"), folder.path().join("b"));
         std::fs::write(&a, "xy").unwrap();
         std::fs::write(&b, "z").unwrap();

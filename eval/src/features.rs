@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn any_frame_reads_back_as_written() {
-        let folder = Folder::new();
+        let folder = Folder::new().unwrap();
         let file = features(&folder.path().join("a.f16"), 5);
         assert_eq!(file.frames(), 5);
         assert_eq!(file.layout().layers()[1].shape, Shape::chw(6, 4, 5));
@@ -223,7 +223,7 @@ mod tests {
 
     #[test]
     fn a_file_that_was_cut_is_refused() {
-        let folder = Folder::new();
+        let folder = Folder::new().unwrap();
         let path = folder.path().join("a.f16");
         drop(features(&path, 3));
         let bytes = std::fs::read(&path).unwrap();
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_value_beyond_binary16_is_named() {
-        let folder = Folder::new();
+        let folder = Folder::new().unwrap();
         let layout = layout(&[("x".into(), vec![1, 2])]).unwrap();
         let mut writer = FeatureWriter::create(&folder.path().join("a.f16"), &layout).unwrap();
         let error = writer.write(&[&[1.0, 70000.0]]).unwrap_err().to_string();

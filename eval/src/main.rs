@@ -11,6 +11,7 @@ mod chains;
 mod commands;
 mod evaluate;
 mod features;
+mod folder;
 mod network;
 mod npz;
 mod output;

@@ -356,7 +356,7 @@ mod tests {
     use crate::tests::Folder;
 
     fn description(text: &str) -> Result<Network> {
-        let folder = Folder::new();
+        let folder = Folder::new().unwrap();
         for name in ["f.onnx", "b.onnx", "w.onnx"] {
             std::fs::write(folder.path().join(name), name).unwrap();
         }

@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn pictures_and_persons_are_read_up_to_the_frame_asked_for() {
-        let folder = Folder::new();
+        let folder = Folder::new().unwrap();
         write_sequence(folder.path(), 12);
         let sequence = Sequence::open(folder.path(), Some(5), None).unwrap();
         assert_eq!((sequence.frames(), sequence.framerate, sequence.size), (5, (25, 1), (64, 48)));
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_missing_picture_is_named() {
-        let folder = Folder::new();
+        let folder = Folder::new().unwrap();
         write_sequence(folder.path(), 4);
         std::fs::remove_file(folder.path().join("img1/000002.png")).unwrap();
         let error = Sequence::open(folder.path(), None, None).err().unwrap().to_string();

@@ -2,34 +2,11 @@
 
 use crate::chains::{FarSide, Input, Pictures};
 use crate::features::{FeatureFile, FeatureWriter, layout};
+pub use crate::folder::Folder;
 use anyhow::Result;
 use half::f16;
 use image::{Rgb, RgbImage};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-
-/// A folder that goes when it is dropped.
-pub struct Folder(PathBuf);
-
-impl Folder {
-    pub fn new() -> Self {
-        static SERIAL: AtomicU32 = AtomicU32::new(0);
-        let name = format!("fcm-eval-test-{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+use std::path::Path;
 
 /// A value that depends on where it is, smoothly enough to be coded.
 pub fn value(frame: u64, layer: usize, at: usize) -> f32 {

@@ -64,7 +64,7 @@ mod tests {
 
     #[test]
     fn binary16_values_come_through_without_loss() {
-        let folder = Folder::new();
+        let folder = Folder::new().unwrap();
         let file = features(&folder.path().join("a.f16"), 4);
         let mut far = Collected::default();
         let sent = F16Zstd.send(&input(&file), Setting::Level(3), &mut far).unwrap();

@@ -2,10 +2,13 @@
 //!
 //! To add one, implement [`Chain`] in a file of its own and give it a name in [`by_name`].
 
+mod coder;
+mod elementary;
 mod f16_pco;
 mod f16_zstd;
 mod fcm;
 mod fctm;
+mod program;
 mod remote;
 mod stage;
 mod u8_zstd;
@@ -143,15 +146,14 @@ pub trait Chain: Send + Sync {
     fn send(&self, input: &Input<'_>, setting: Setting, far: &mut dyn FarSide) -> Result<Sent>;
 }
 
-/// Names of all chains.
-pub const NAMES: [&str; 15] = [
+/// Names of the chains that are run where none are named.
+pub const NAMES: [&str; 14] = [
     "uncompressed",
     "fcm-none",
     "fcm-ecs",
     "fcm-simplified",
     "fcm-z-score",
     "fcm-relevance",
-    "fcm-task",
     "fcm-skip-0",
     "fcm-rdoq-0",
     "fctm-x265",
@@ -162,7 +164,8 @@ pub const NAMES: [&str; 15] = [
     "remote-x265",
 ];
 
-/// The chain called `name`, which is one of [`NAMES`], or one that takes apart what `fcm-z-score` is made of ([`fcm::Fcm::by_name`]).
+/// The chain called `name`, which is one of [`NAMES`], one that takes apart what `fcm-z-score` is made of ([`fcm::Fcm::by_name`]), or features through
+/// another video encoder ([`fctm::Fctm::by_name`]).
 ///
 /// # Errors
 /// When there is none; the message names all.
@@ -207,7 +210,8 @@ mod tests {
 
     #[test]
     fn every_name_gives_the_chain_of_that_name() {
-        for name in NAMES.into_iter().chain(fcm::Fcm::NAMES).chain(["fcm-skip-0.1", "fcm-rdoq-0.2", "fcm-k320"]) {
+        let others = ["fcm-skip-0.1", "fcm-rdoq-0.2", "fcm-k320", "fctm-svtav1", "fctm-vvenc-k64"];
+        for name in NAMES.into_iter().chain(fcm::Fcm::NAMES).chain(others) {
             assert_eq!(by_name(name).unwrap().name(), name);
         }
         let error = by_name("fcm-nothing").err().unwrap().to_string();

@@ -1,11 +1,9 @@
 //! Remote inference: the picture itself goes through a video encoder, and the far side runs the whole network.
 
-use super::stage::Stage;
+use super::stage::{Stage, versions};
 use super::{Chain, FarSide, Input, KEY_INT_MAX, Sent, Setting, number};
 use crate::video::{buffer, picture};
 use anyhow::{Context, Result, bail, ensure};
-use gst::prelude::*;
-use image::RgbImage;
 use image::imageops::FilterType;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -76,13 +74,7 @@ impl Chain for Remote {
     }
 
     fn identity(&self) -> Result<Value> {
-        gst::init()?;
-        let mut versions = Vec::new();
-        for (element, package) in self.0.elements {
-            let factory = gst::ElementFactory::find(element);
-            let factory = factory.with_context(|| format!("there is no element {element} (Debian: {package})"))?;
-            versions.push(factory.plugin().map(|p| p.version().to_string()));
-        }
+        let versions = versions(&self.0.elements)?;
         Ok(json!({"encoder": (self.0.encoder)(0), "versions": versions}))
     }
 
@@ -93,17 +85,12 @@ impl Chain for Remote {
         // Chroma has half the sides; an odd one would have to be made up.
         let (width, height) = input.pictures.scaled();
         let size = ((width & !1).max(2), (height & !1).max(2));
-        let rgb = format!(
-            "video/x-raw,format=RGB,width={},height={},framerate={}/{}",
-            size.0, size.1, input.framerate.0, input.framerate.1
-        );
-        let coded = format!(
-            "{},width={},height={},framerate={}/{}",
-            self.0.caps, size.0, size.1, input.framerate.0, input.framerate.1
-        );
-        let mut encoder = Stage::start(&rgb, &format!("videoconvert ! {}", (self.0.encoder)(qp)), self.0.caps)?;
+        let rgb = format!("video/x-raw,format=RGB,width={},height={}", size.0, size.1);
+        let coded = format!("{},width={},height={}", self.0.caps, size.0, size.1);
+        let rate = input.framerate;
+        let mut encoder = Stage::start(&rgb, rate, &format!("videoconvert ! {}", (self.0.encoder)(qp)), self.0.caps)?;
         let mut decoder =
-            Stage::start(&coded, &format!("{} ! videoconvert", self.0.decoder), "video/x-raw,format=RGB")?;
+            Stage::start(&coded, rate, &format!("{} ! videoconvert", self.0.decoder), "video/x-raw,format=RGB")?;
 
         let mut sent = Sent::default();
         let mut arrived = 0;
@@ -127,7 +114,7 @@ impl Chain for Remote {
             let original = if n == 0 { first.clone() } else { input.pictures.picture(n)? };
             ensure!(original.dimensions() == first.dimensions(), "picture {n} has another size than the first");
             let scaled = image::imageops::resize(&original, size.0, size.1, FilterType::Triangle);
-            let units = encoder.push(timed(&scaled, n, input.framerate))?;
+            let units = encoder.push(buffer(&scaled))?;
             take(units, false, &mut decoder)?;
         }
         let units = encoder.finish()?;
@@ -136,16 +123,6 @@ impl Chain for Remote {
         (sent.encoding, sent.decoding) = (encoder.busy, decoder.busy);
         Ok(sent)
     }
-}
-
-fn timed(picture: &RgbImage, n: u64, (rate_n, rate_d): (u32, u32)) -> gst::Buffer {
-    let mut buffer = buffer(picture);
-    let time = |n: u64| gst::ClockTime::SECOND.mul_div_floor(n * u64::from(rate_d), rate_n.into());
-    if let Some(b) = buffer.get_mut() {
-        b.set_pts(time(n));
-        b.set_duration(time(1));
-    }
-    buffer
 }
 
 #[cfg(test)]
@@ -157,10 +134,10 @@ mod tests {
     /// Real encoders; where they are not installed the test says so.
     fn run(chain: &Remote, qps: [u8; 2]) {
         if let Err(e) = chain.identity() {
-            eprintln!("skipped: {e:#}");
+            eprintln!("SKIPPED: {e:#}");
             return;
         }
-        let folder = Folder::new();
+        let folder = Folder::new().unwrap();
         let file = features(&folder.path().join("a.f16"), 40);
         let pictures = Moving { size: (161, 121) };
         let input = Input { features: &file, framerate: (25, 1), transform: None, pictures: &pictures };

@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn values_come_back_to_half_a_step() {
-        let folder = Folder::new();
+        let folder = Folder::new().unwrap();
         let file = features(&folder.path().join("a.f16"), 3);
         let mut far = Collected::default();
         let sent = U8Zstd.send(&input(&file), Setting::Level(3), &mut far).unwrap();

@@ -335,7 +335,7 @@ pub mod tests {
 
     #[test]
     fn a_report_reads_back_from_its_json() {
-        let folder = crate::tests::Folder::new();
+        let folder = crate::tests::Folder::new().unwrap();
         let report = report();
         report.write(&folder.path().join("r.1")).unwrap();
         assert_eq!(Report::read(&folder.path().join("r.1.json")).unwrap(), report);

@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn curves_are_in_their_colours_in_a_picture_of_the_right_size() {
-        let folder = Folder::new();
+        let folder = Folder::new().unwrap();
         let path = folder.path().join("p.png");
         if let Err(e) = draw(&path, &report()) {
             assert!(e.to_string().contains("font"), "{e:#}");
