@@ -5,7 +5,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use fcm_analytics::json::Frame;
 use fcm_codec::StatisticsMode;
 use gst::prelude::*;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,8 @@ const BOXES: &str = "tensordetect name=detect input-width=512 input-height=288 s
 pub struct Network {
     front: String,
     back: String,
+    /// The model of the second half.
+    pub back_file: PathBuf,
 }
 
 /// What the codec is told.
@@ -146,8 +148,9 @@ impl Pipeline {
 impl Network {
     /// The project's own, from examples/data.
     pub fn own(root: &Path) -> Self {
-        let half = |name: &str| quoted(&root.join("examples/data").join(name));
-        Self { front: half("front.onnx"), back: half("back.onnx") }
+        let half = |name: &str| root.join("examples/data").join(name);
+        let back_file = half("back.onnx");
+        Self { front: quoted(&half("front.onnx")), back: quoted(&back_file), back_file }
     }
 
     /// The front half alone: features of every picture, float32 and in the order of the layers.
@@ -174,7 +177,7 @@ impl Network {
 
     /// The whole network in one pipeline, nothing coded.
     pub fn whole(&self) -> String {
-        let Self { front, back } = self;
+        let Self { front, back, .. } = self;
         format!(
             "appsrc name=in ! tensorinfer name=front model={front} ! tensorinfer name=back model={back} ! {BOXES} ! appsink name=out"
         )

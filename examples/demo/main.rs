@@ -5,6 +5,7 @@
 //! well the persons are still found and followed at each rate. It needs nothing but this repository and ONNX Runtime
 //! (docs/inference.md), prints a table and draws `demo.png`.
 
+mod calibration;
 mod chain;
 mod plot;
 mod street;
@@ -14,14 +15,11 @@ use chain::{Coding, Network, Run};
 use fcm_analytics::json::Frame;
 use fcm_analytics::metrics::{ClearMot, Identity, average_precision};
 use fcm_analytics::mot::Object;
-use fcm_codec::reduction::calibrate::Calibrator;
-use fcm_codec::{ChannelOrder, Layer, Layout, Limits, StatisticsMode, TensorRef};
+use fcm_codec::StatisticsMode;
 use std::path::{Path, PathBuf};
 use street::{FRAME_RATE, Street};
 
 const DEFAULT_QPS: [u32; 4] = [20, 25, 30, 35];
-const CALIBRATION_SCENES: u32 = 54;
-const COMPONENTS: u32 = 256;
 /// The network's class of persons.
 const PERSON: u16 = 0;
 /// Overlap with a person from which on it is found.
@@ -84,8 +82,8 @@ fn main() -> Result<()> {
     println!("Rendering {} frames of a street ({FRAME_RATE} a second) ...", a.frames);
     let street = Street::shown(a.frames)?;
     let network = Network::own(Path::new(env!("CARGO_MANIFEST_DIR")));
-    println!("Calibrating a transform on {CALIBRATION_SCENES} other streets ...");
-    let transform = calibrate(&network, &a.out).context(
+    println!("Calibrating a transform on {} other streets ...", calibration::SCENES);
+    let transform = calibration::calibrate(&network, &a.out).context(
         "the front half of the network could not be run; where ONNX Runtime is missing, `make deps` fetches it (docs/inference.md)",
     )?;
 
@@ -147,39 +145,4 @@ fn table(runs: &[(Accuracy, Run)]) {
          One street is an example; other streets give other numbers (make results measures several).\n",
         raw / 1000.0
     );
-}
-
-/// Learns the transform, as `fcm calibrate` does, and writes it where the elements can load it.
-fn calibrate(network: &Network, out: &Path) -> Result<PathBuf> {
-    let mut calibrator: Option<Calibrator> = None;
-    network.features(&Street::calibration(CALIBRATION_SCENES)?, |caps, tensors| {
-        let calibrator = match &mut calibrator {
-            Some(c) => c,
-            none => none.insert(Calibrator::new(layout(caps)?, &Limits::default())?),
-        };
-        let tensors: Vec<_> = tensors.iter().map(|values| TensorRef::F32(values)).collect();
-        Ok(calibrator.add(&tensors)?)
-    })?;
-    let calibrator = calibrator.context("no features came")?;
-    let samples = calibrator.samples();
-    let transform = calibrator.finish(Some(COMPONENTS))?;
-    let path = out.join("street.fcmt");
-    std::fs::write(&path, transform.to_bytes()).with_context(|| path.display().to_string())?;
-    println!(
-        "Transform {}: {} of {} components hold {:.1} % of the variance of {samples} vectors",
-        transform.id(),
-        transform.components(),
-        transform.dimension(),
-        100.0 * transform.energy(transform.components())
-    );
-    Ok(path)
-}
-
-fn layout(caps: &gst::CapsRef) -> Result<Layout> {
-    let layer = |tensor: &gstfcm::caps::TensorInfo| {
-        let order = ChannelOrder::Chw;
-        anyhow::Ok(Layer { name: String::new(), shape: tensor.dimensions.shape(order)?, dtype: tensor.dtype, order })
-    };
-    let layers = gstfcm::caps::parse_raw(caps)?.tensors.iter().map(layer).collect::<Result<_>>()?;
-    Ok(Layout::new(layers, &Limits::default())?)
 }
