@@ -6,8 +6,8 @@ use crate::geometry::Rect;
 
 /// Below this score a cell's box is of no consequence.
 const FOUND: f32 = 0.05;
-/// What a box that moves by its own size counts against a score that goes from 0 to 1. A half and double are about as good; with an eighth
-/// boxes lose their place first (docs/evaluation.md).
+/// What a box that moves by its own size counts against a score that goes from 0 to 1. With half of it boxes are placed a little worse, with
+/// double a little less is found; with an eighth boxes lose their place first (docs/evaluation.md).
 const BOXES: f32 = 32.0;
 /// Added to the variance of a score, so that scores of nearly 0 or 1 do not count without bounds.
 const SURE: f32 = 0.01;
