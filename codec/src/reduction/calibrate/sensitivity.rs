@@ -41,7 +41,6 @@ pub struct SensitivityMeter {
     product: Vec<f32>,
     /// Inner products of the outputs' changes, summed over frames: count × count.
     gram: Vec<f64>,
-    positions: u64,
     frames: u64,
 }
 
@@ -72,7 +71,6 @@ impl SensitivityMeter {
             moved: vec![0.0; count * FOLDED],
             product: vec![0.0; count * count],
             gram: vec![0.0; count * count],
-            positions: 0,
             frames: 0,
             frame,
             grid,
@@ -106,7 +104,6 @@ impl SensitivityMeter {
         let product = MatMut::from_row_major_slice_mut(&mut self.product, self.count, self.count);
         matmul(product, Accum::Replace, moved, moved.transpose(), 1.0f32, Par::Seq);
         self.gram.iter_mut().zip(&self.product).for_each(|(sum, p)| *sum += f64::from(*p));
-        self.positions += self.grid.positions() as u64;
         self.frames += 1;
         Ok(())
     }
@@ -140,7 +137,7 @@ impl Moments {
     pub fn transform_for(&self, components: Option<u32>, meter: &SensitivityMeter) -> Result<Transform> {
         let d = self.mean.len();
         let k = number_of_components(components, d)?;
-        if meter.grid.dimension != d || meter.positions == 0 {
+        if meter.grid.dimension != d || meter.frames == 0 {
             let (of, frames) = (meter.grid.dimension, meter.frames);
             return Err(Error::input(format!(
                 "{frames} frames of vectors of {of} values measured, at least 1 of {d} is needed"
