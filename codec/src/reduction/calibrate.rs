@@ -175,7 +175,11 @@ impl Calibrator {
             for (c, column) in tile.sums.chunks_exact(tile.rows).enumerate() {
                 for (r, s) in column.iter().enumerate() {
                     let (i, j) = (tile.row + r, tile.col + c);
-                    covariance[(i, j)] = s / n as f64 - mean[i] * mean[j];
+                    // Tiles on the diagonal have both triangles, equal but for rounding: the lower one counts.
+                    if i >= j {
+                        covariance[(i, j)] = s / n as f64 - mean[i] * mean[j];
+                        covariance[(j, i)] = covariance[(i, j)];
+                    }
                 }
             }
         }
@@ -189,7 +193,6 @@ impl Calibrator {
 pub struct Moments {
     cells: Vec<CellShape>,
     mean: Vec<f32>,
-    /// The lower triangle.
     covariance: Mat<f64>,
     total_variance: f64,
     samples: u64,

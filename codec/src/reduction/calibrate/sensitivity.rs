@@ -173,7 +173,7 @@ impl Stretch {
     fn new(moments: &Moments, meter: &SensitivityMeter) -> Result<Self> {
         let (d, n) = (meter.grid.dimension, meter.count);
         let measured = Mat::from_fn(d, n, |i, k| f64::from(meter.directions[k * d + i]));
-        let projected = product(measured.transpose(), symmetric(&moments.covariance).as_ref());
+        let projected = product(measured.transpose(), moments.covariance.as_ref());
         let along = product(projected.as_ref(), measured.as_ref());
         let gram = |i: usize, j: usize| 0.5 * (meter.gram[i * n + j] + meter.gram[j * n + i]);
         // The mean cost of an error that is distributed like the features, relative to its size.
@@ -205,7 +205,7 @@ impl Stretch {
 
     /// T C T.
     fn covariance(&self, covariance: &Mat<f64>) -> Mat<f64> {
-        let half = self.times(&symmetric(covariance), false);
+        let half = self.times(covariance, false);
         self.times(&half.transpose().to_owned(), false)
     }
 }
@@ -215,11 +215,6 @@ fn product(a: MatRef<'_, f64>, b: MatRef<'_, f64>) -> Mat<f64> {
     let mut out = Mat::zeros(a.nrows(), b.ncols());
     matmul(out.as_mut(), Accum::Replace, a, b, 1.0, Par::Seq);
     out
-}
-
-/// The whole matrix of its lower triangle.
-fn symmetric(lower: &Mat<f64>) -> Mat<f64> {
-    Mat::from_fn(lower.nrows(), lower.ncols(), |i, j| lower[(i.max(j), i.min(j))])
 }
 
 /// Folds the change of the outputs, times `factor`, into as many numbers as `folded` has, each output into one of them with one sign.
