@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::inner::native::planes::{BACKGROUND, INTER, Levels, PlaneCoder, Relevance};
 use crate::kernels::moments::Moments;
 use crate::limits::{self, Limits};
+use crate::motion::Compensation;
 use crate::quantiser::{self, Steps, VALUE_MAX};
 use crate::reduction::Transform;
 use crate::reduction::forward;
@@ -27,6 +28,8 @@ pub(crate) mod picture;
 
 /// Predicted frames after which the vectors are summed anew, so that rounding errors of endless prediction stay small.
 const RENEWAL: u32 = 512;
+/// Predicted frames that one with motion counts as: sources of vectors are averaged without the rounding of the components.
+const MOVED: u32 = 8;
 
 /// Largest finite binary16 value; restored values beyond it are clamped, not made infinite.
 const F16_MAX: f32 = 65_504.0;
@@ -109,6 +112,7 @@ struct Stream {
     coder: PlaneCoder,
     levels: Levels,
     reconstruction: Vec<i32>,
+    compensation: Compensation,
     /// Σ and Σ² of the reconstruction, exact.
     sum: i128,
     squares: i128,
@@ -265,8 +269,9 @@ impl Stream {
         let widest = narrow.map(|l| l.shape.elements() as usize).max().unwrap_or(0);
         Ok(Self {
             coder: PlaneCoder::new(components, grid.height, grid.width, sequence.syntax(), limits.max_decisions),
-            levels: Levels::new(components, positions),
+            levels: Levels::new(components, grid.height, grid.width),
             reconstruction: vec![0; components * positions],
+            compensation: Compensation::new(grid.height, grid.width),
             sum: 0,
             squares: 0,
             scale: 1.0,
@@ -290,14 +295,15 @@ impl Stream {
         let read = slices::read(unit, &self.sequence, &mut self.coder, &mut self.levels)?;
         let steps =
             if self.sequence.lossless { Steps::uniform(1) } else { Steps::new(unit.qp, read.background_offset) };
+        self.compensate();
         self.reconstruct(steps, random_access, read.components)?;
         let unit = quantiser::unit(self.scale);
         self.inverse.add(&self.levels.levels, unit, pool);
         if random_access {
             self.since_renewal = 0;
         } else {
-            self.since_renewal += 1;
-            if self.since_renewal == RENEWAL {
+            self.since_renewal += if self.compensation.moves().is_empty() { 1 } else { MOVED };
+            if self.since_renewal >= RENEWAL {
                 self.since_renewal = 0;
                 self.inverse.clear();
                 self.inverse.add(&self.reconstruction, unit, pool);
@@ -318,6 +324,24 @@ impl Stream {
             self.scale = self.signalled.reference_scale();
         }
         Ok(())
+    }
+
+    /// Moves the reconstruction of the frame before along the vectors.
+    fn compensate(&mut self) {
+        self.compensation.set(&self.levels.vectors);
+        if self.compensation.moves().is_empty() {
+            return;
+        }
+        let (mut sum, mut squares) = (self.sum, self.squares);
+        for plane in self.reconstruction.chunks_exact_mut(self.levels.modes.len()) {
+            self.compensation.apply(plane, |old, new| {
+                let (old, new) = (i64::from(old), i64::from(new));
+                sum += i128::from(new - old);
+                squares += i128::from(new * new - old * old);
+            });
+        }
+        (self.sum, self.squares) = (sum, squares);
+        self.inverse.shift(self.compensation.moves());
     }
 
     /// Adds the levels to the prediction, and turns them into the changes of the reconstruction. Of components from `received` on

@@ -22,8 +22,10 @@ use crate::tensor::{Dtype, Layout, TensorRef};
 use half::slice::HalfFloatSliceExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use strength::Strength;
 
 pub(crate) mod picture;
+mod strength;
 
 /// Positions without a usable prediction, in per cent, from which a predicted frame counts as a scene cut.
 const SCENE_CUT: usize = 80;
@@ -73,8 +75,8 @@ pub struct EncoderConfig {
     pub background_offset: Option<u8>,
     /// With a calibrated basis: positions whose values changed by less than this many quantiser steps (root mean square) since
     /// they were projected last are taken to be unchanged, which saves work and the bits of noise. 0 = none; random access frames
-    /// take all positions as they are. Of no effect with a learned transform, whose network sees whole layers. Finite and at least 0.
-    /// Default: 0.05.
+    /// take all positions as they are. Between them, components too weak to give a level are left out too, unless this is 0. Of no
+    /// effect with a learned transform, whose network sees whole layers. Finite and at least 0. Default: 0.05.
     pub skip_threshold: f32,
     /// What a bit is worth when levels are chosen, in squared quantiser steps: the larger, the fewer bits and the larger the error at
     /// one qp. 0 = levels are rounded, whatever they cost. Finite and at least 0; lossless streams do not look at it. Default: 0.1.
@@ -82,6 +84,9 @@ pub struct EncoderConfig {
     /// Whether every frame can be entropy-decoded without the one before, so that a decoder goes on after a loss, and frames may be
     /// cut into slices. Costs about 1 % of the rate. Default: true.
     pub error_resilient: bool,
+    /// Whether blocks of positions may be predicted along vectors, which saves a fifth of the bits where cameras or objects move. Costs
+    /// time in the encoder only there. Of no effect on lossless streams. Default: true.
+    pub motion_compensation: bool,
     /// Bytes from which a frame is cut into slices, each about as long as that: a lost one costs only itself and what is
     /// weaker. 0 = one slice a frame; of no effect unless `error_resilient`. Default: 1150, which fits into a packet.
     pub slice_size: u32,
@@ -115,6 +120,7 @@ impl Default for EncoderConfig {
             skip_threshold: 0.05,
             rd_strength: 0.1,
             error_resilient: true,
+            motion_compensation: true,
             slice_size: 1150,
             threads: 1,
             format: StreamFormat::ByteStream,
@@ -183,6 +189,8 @@ pub struct Encoder {
     config: EncoderConfig,
     sequence: Sequence,
     forward: Forward,
+    /// Of a calibrated basis; `None` where all components are made anyway.
+    strength: Option<Strength>,
     pool: Option<rayon::ThreadPool>,
     /// Layers that came as binary16, as binary32.
     widened: Vec<Vec<f32>>,
@@ -202,8 +210,9 @@ pub struct Encoder {
     scale: f32,
     /// Quantiser of the frame before.
     last_qp: u8,
-    /// Positions that were projected of the frame encoded last.
+    /// Positions and components that were projected of the frame encoded last.
     projected: usize,
+    projected_components: usize,
     /// Frames since the start, the last random access point, and the last refresh.
     index: u64,
     since_random_access: u32,
@@ -251,6 +260,7 @@ impl Encoder {
             lossless: config.lossless,
             relevance,
             error_resilient: config.error_resilient,
+            motion: config.motion_compensation && !config.lossless,
         };
         let coder = PlaneCoder::new(components, height, width, sequence.syntax(), u64::MAX);
         let chooser = (config.rd_strength > 0.0 && !config.lossless)
@@ -258,9 +268,9 @@ impl Encoder {
         Ok(Self {
             widened,
             planes: vec![0.0; components * positions],
-            quantiser: Quantiser::new(components, positions, chooser),
+            quantiser: Quantiser::new(components, (height, width), chooser, sequence.motion),
             coder,
-            levels: Levels::new(components, positions),
+            levels: Levels::new(components, height, width),
             scores: vec![0.0; if relevance { positions } else { 0 }],
             background_offset,
             rate: rate_controller(config.rate_control),
@@ -271,12 +281,14 @@ impl Encoder {
             scale: 1.0,
             last_qp: 0,
             projected: 0,
+            projected_components: 0,
             index: 0,
             since_random_access: 0,
             since_refresh: 0,
             broken: false,
             payload: Vec::new(),
             slices: SliceWriter::default(),
+            strength: strength(&config, components),
             forward,
             pool,
             sequence,
@@ -333,7 +345,8 @@ impl Encoder {
         times.statistics = clock.lap();
         let kind = self.choose_kind(request);
         let random_access = kind == FrameKind::RandomAccess;
-        self.reduce(tensors, random_access, &mut times, &mut clock)?;
+        let due = self.refresh_is_due();
+        self.reduce(tensors, random_access, random_access || due, &mut times, &mut clock)?;
 
         self.measured.fused = MeanStd::from(&statistics::measure_planes(&mut self.planes));
         let probe = self.config.transform.as_ref().and_then(|t| t.probe());
@@ -341,7 +354,7 @@ impl Encoder {
             probe.score(&self.planes, &mut self.scores);
             relevance::map(&self.scores, self.forward.grid().width, &mut self.levels.relevance);
         }
-        let mut refresh = random_access || self.refresh_is_due();
+        let mut refresh = random_access || due;
         if random_access {
             self.update_signalled(tensors, true);
             self.scale = self.signalled.reference_scale();
@@ -351,7 +364,8 @@ impl Encoder {
         let qp = self.choose_qp(kind);
         self.last_qp = qp;
         let steps = (!self.config.lossless).then(|| Steps::new(qp, self.background_offset));
-        let predicted = self.quantiser.quantise(&self.planes, self.scale, steps, random_access, &mut self.levels);
+        let planes = &self.planes[..self.projected_components * self.levels.modes.len()];
+        let predicted = self.quantiser.quantise(planes, self.scale, steps, random_access, &mut self.levels);
         let positions = self.levels.modes.len();
         refresh |= self.config.stats_threshold > 0.0 && (positions - predicted) * 100 >= positions * SCENE_CUT;
         refresh &= self.config.statistics != StatisticsMode::None || random_access;
@@ -424,6 +438,11 @@ impl Encoder {
         self.projected
     }
 
+    /// Components of the frame encoded last that can give levels, and so were projected: [`EncoderConfig::skip_threshold`].
+    pub fn projected_components(&self) -> usize {
+        self.projected_components
+    }
+
     /// Which positions of the frame encoded last were found relevant, one byte each in raster order: 0 relevant, 1 background.
     pub fn relevance(&self) -> &[u8] {
         &self.levels.relevance
@@ -466,37 +485,57 @@ impl Encoder {
         Ok(())
     }
 
+    /// Makes the planes of the fused tensor, `whole` if its statistics are to be signalled.
     fn reduce(
         &mut self,
         tensors: &[TensorRef<'_>],
         random_access: bool,
+        whole: bool,
         times: &mut EncodeTimes,
         clock: &mut Clock,
     ) -> Result<()> {
-        let tolerance = self.skip_tolerance();
+        let step = quantiser::step(self.last_qp) as f32 * quantiser::unit(self.scale);
+        let tolerance = self.skip_tolerance(step);
         let layer = |n: usize| widened(&self.widened, tensors, n);
         let planes = &mut self.planes;
+        self.projected_components = self.sequence.components as usize;
         match &mut self.forward {
             Forward::Learned(network) => {
                 network.reduce(layer, planes)?;
                 self.projected = network.grid().positions();
             }
             Forward::Linear(projection) => {
-                if random_access {
+                let positions = projection.grid().positions();
+                let mut forget = random_access;
+                if let Some(strength) = &mut self.strength {
+                    match whole {
+                        true => forget = true,
+                        false => {
+                            let (components, more) = strength.at(step);
+                            self.projected_components = components;
+                            forget |= more;
+                        }
+                    }
+                }
+                if forget {
                     projection.forget();
                 }
+                let used = &mut planes[..self.projected_components * positions];
                 match &self.pool {
                     Some(pool) => {
                         let threads = pool.current_num_threads();
                         pool.install(|| projection.gather(layer, true));
                         times.gather = clock.lap();
-                        self.projected = pool.install(|| projection.project(planes, threads, tolerance));
+                        self.projected = pool.install(|| projection.project(used, threads, tolerance));
                     }
                     None => {
                         projection.gather(layer, false);
                         times.gather = clock.lap();
-                        self.projected = projection.project(planes, 1, tolerance);
+                        self.projected = projection.project(used, 1, tolerance);
                     }
+                }
+                if let Some(strength) = self.strength.as_mut().filter(|_| whole) {
+                    strength.measure(planes, positions);
                 }
             }
         }
@@ -504,12 +543,12 @@ impl Encoder {
         Ok(())
     }
 
-    /// How far (Euclidean) the vector of a position may be from what was projected last and count as unchanged.
-    fn skip_tolerance(&self) -> f32 {
+    /// How far (Euclidean) the vector of a position may be from what was projected last and count as unchanged, at a quantiser step of
+    /// `step` in values.
+    fn skip_tolerance(&self, step: f32) -> f32 {
         if self.config.lossless {
             return 0.0;
         }
-        let step = quantiser::step(self.last_qp) as f32 * quantiser::unit(self.scale);
         self.config.skip_threshold * step * (self.forward.grid().dimension as f32).sqrt()
     }
 
@@ -673,6 +712,14 @@ fn widened<'a>(widened: &'a [Vec<f32>], tensors: &[TensorRef<'a>], n: usize) -> 
 /// Statistics of both regions; a region without values takes those of the whole.
 fn measure_regions(whole: MeanStd, regions: [relevance::RegionSums; 2]) -> [MeanStd; 2] {
     regions.map(|r| r.mean_std().unwrap_or(whole))
+}
+
+/// What tells the components that are worth projecting; `None` where all are made.
+fn strength(config: &EncoderConfig, components: usize) -> Option<Strength> {
+    let transform = config.transform.as_ref().filter(|t| t.networks().is_none())?;
+    let probe = transform.probe().map_or(0, |probe| probe.weights().len());
+    (config.skip_threshold > 0.0 && !config.lossless)
+        .then(|| Strength::new(&transform.variances()[..components], probe.min(components)))
 }
 
 /// The background offset that `config` asks for.

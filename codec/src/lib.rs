@@ -14,6 +14,7 @@ mod error;
 mod inner;
 mod kernels;
 mod limits;
+mod motion;
 pub mod picture;
 mod quantiser;
 mod rate_control;

@@ -3,6 +3,7 @@
 //! Reconstructions are integers in units of reference scale / 1024, so that prediction is exact on every machine.
 
 use crate::inner::native::planes::{BACKGROUND, INTER, Levels, Relevance};
+use crate::motion::{Compensation, MotionSearch, Vector};
 use rate_distortion::RateDistortion;
 
 pub mod rate_distortion;
@@ -15,8 +16,8 @@ pub const VALUE_MAX: i32 = 1 << 30;
 pub const QP_MAX: u8 = 63;
 /// Share of a step, counted from the next level, from which a value is rounded up.
 const ROUNDING: f32 = 0.33;
-/// Part of a step that costs next to nothing, when intra and inter prediction are compared.
-const FREE: f32 = 0.6;
+/// Part of a step that costs next to nothing, when predictions are compared.
+pub const FREE: f32 = 0.6;
 
 /// Half of the domain, and room for rounding up to a step, so that no difference of two values leaves it.
 const LIMIT: f32 = (VALUE_MAX / 2 - (STEPS[3] << 10)) as f32;
@@ -71,6 +72,14 @@ pub struct Quantiser {
     intra_cost: Vec<f32>,
     inter_cost: Vec<f32>,
     rate_distortion: Option<RateDistortion>,
+    motion: Option<Motion>,
+}
+
+/// What a stream with motion needs.
+#[derive(Debug)]
+struct Motion {
+    search: MotionSearch,
+    compensation: Compensation,
 }
 
 /// From values to steps of the quantiser.
@@ -83,9 +92,21 @@ pub struct Scaling<'a> {
 }
 
 impl Quantiser {
-    /// For `components` planes of `positions` values. Levels are rounded unless there is something to weigh their bits.
-    pub fn new(components: usize, positions: usize, rate_distortion: Option<RateDistortion>) -> Self {
+    /// For `components` planes of `height × width` values. Levels are rounded unless there is something to weigh their bits; `motion` says
+    /// whether vectors may be used.
+    pub fn new(
+        components: usize,
+        (height, width): (usize, usize),
+        rate_distortion: Option<RateDistortion>,
+        motion: bool,
+    ) -> Self {
+        let positions = height * width;
+        let motion = motion.then(|| Motion {
+            search: MotionSearch::new(height, width),
+            compensation: Compensation::new(height, width),
+        });
         Self {
+            motion,
             positions,
             steps: vec![1; positions],
             inverse_steps: vec![1.0; positions],
@@ -109,7 +130,8 @@ impl Quantiser {
         values.filter(|&(v, &r)| v.abs() >= threshold(r)).count()
     }
 
-    /// Quantises `planes`: chooses a mode for every position, writes modes and levels, and keeps the reconstruction.
+    /// Quantises `planes`: chooses a mode for every position and a vector for every block, writes them and the levels, and keeps the reconstruction. There may be fewer
+    /// planes than components: the levels of the weaker ones are then 0.
     /// The relevance in `out` says which of the `steps` a position has; `steps` of `None` is the lossless mode. Returns the
     /// number of positions that are predicted.
     pub fn quantise(
@@ -128,12 +150,18 @@ impl Quantiser {
         }
         if random_access {
             out.modes.fill(0);
+            out.vectors.fill(Vector::STILL);
         } else {
+            self.compensate(planes, unit, &mut out.vectors);
             self.choose_modes(planes, unit, &mut out.modes);
         }
         match (steps, &mut self.rate_distortion) {
             (None, _) => self.quantise_lossless(planes, unit, out),
-            (Some(_), None) => self.quantise_lossy(planes, unit, out),
+            (Some(_), None) => {
+                self.quantise_lossy(planes, unit, out);
+                out.levels[planes.len()..].fill(0);
+                self.reconstruct(out);
+            }
             (Some(_), Some(chooser)) => {
                 let scaling = Scaling { to_units: 1.0 / unit, inverse_steps: &self.inverse_steps };
                 chooser.choose(planes, &self.reconstruction, scaling, out);
@@ -141,6 +169,17 @@ impl Quantiser {
             }
         }
         out.modes.iter().filter(|&&m| m == INTER).count()
+    }
+
+    /// Chooses vectors, and moves the reconstruction of the frame before along them.
+    fn compensate(&mut self, planes: &[f32], unit: f32, vectors: &mut [Vector]) {
+        let Some(motion) = &mut self.motion else { return };
+        let scaling = Scaling { to_units: 1.0 / unit, inverse_steps: &self.inverse_steps };
+        motion.search.choose(planes, &self.reconstruction, scaling, vectors);
+        motion.compensation.set(vectors);
+        for plane in self.reconstruction.chunks_exact_mut(self.positions) {
+            motion.compensation.apply(plane, |_, _| {});
+        }
     }
 
     fn choose_modes(&mut self, planes: &[f32], unit: f32, modes: &mut [u8]) {
@@ -161,20 +200,18 @@ impl Quantiser {
         }
     }
 
-    fn quantise_lossy(&mut self, planes: &[f32], unit: f32, out: &mut Levels) {
+    fn quantise_lossy(&self, planes: &[f32], unit: f32, out: &mut Levels) {
         let to_units = 1.0 / unit;
         let n = self.positions;
         let planes =
-            planes.chunks_exact(n).zip(self.reconstruction.chunks_exact_mut(n)).zip(out.levels.chunks_exact_mut(n));
-        for ((plane, reconstruction), levels) in planes {
-            let steps = self.steps.iter().zip(&self.inverse_steps);
-            let values = plane.iter().zip(reconstruction.iter_mut()).zip(levels).zip(&out.modes).zip(steps);
-            for ((((&v, r), level), &mode), (&step, &inverse)) in values {
-                let prediction = if mode == INTER { *r } else { 0 };
+            planes.chunks_exact(n).zip(self.reconstruction.chunks_exact(n)).zip(out.levels.chunks_exact_mut(n));
+        for ((plane, before), levels) in planes {
+            let values = plane.iter().zip(before).zip(levels).zip(&out.modes).zip(&self.inverse_steps);
+            for ((((&v, &before), level), &mode), &inverse) in values {
+                let prediction = if mode == INTER { before } else { 0 };
                 let rest = ((v * to_units).clamp(-LIMIT, LIMIT) - prediction as f32) * inverse;
                 let magnitude = (rest.abs() + ROUNDING) as i32;
                 *level = if rest < 0.0 { -magnitude } else { magnitude };
-                *r = prediction + *level * step;
             }
         }
     }
@@ -230,8 +267,8 @@ mod tests {
 
     #[test]
     fn values_beyond_the_domain_are_clamped_not_wrapped() {
-        let mut quantiser = Quantiser::new(1, 4, None);
-        let mut levels = Levels::new(1, 4);
+        let mut quantiser = Quantiser::new(1, (2, 2), None, false);
+        let mut levels = Levels::new(1, 2, 2);
         for qp in [0, 31, 63] {
             let values = [1e30, -1e30, 3e38, 0.0];
             quantiser.quantise(&values, 1e-3, Some(Steps::new(qp, 0)), true, &mut levels);
@@ -252,8 +289,8 @@ mod tests {
         let steps = Steps::new(12, 6);
         assert_eq!((steps.of(0), steps.of(BACKGROUND)), (512, 1024));
         assert_eq!(Steps::new(60, 9).of(BACKGROUND), step(QP_MAX));
-        let mut quantiser = Quantiser::new(1, 2, None);
-        let mut levels = Levels::new(1, 2);
+        let mut quantiser = Quantiser::new(1, (1, 2), None, false);
+        let mut levels = Levels::new(1, 1, 2);
         levels.relevance[1] = BACKGROUND;
         quantiser.quantise(&[0.9, 0.9], 1.0, Some(steps), true, &mut levels);
         assert_eq!((levels.levels.as_slice(), quantiser.reconstruction()), (&[2, 1][..], &[1024, 1024][..]));
@@ -263,8 +300,8 @@ mod tests {
     #[test]
     fn a_repeated_frame_is_predicted_and_has_no_levels() {
         let values: Vec<f32> = (0..60).map(|i| (i as f32 * 0.7).sin() * 5.0).collect();
-        let mut quantiser = Quantiser::new(6, 10, None);
-        let mut levels = Levels::new(6, 10);
+        let mut quantiser = Quantiser::new(6, (2, 5), None, true);
+        let mut levels = Levels::new(6, 2, 5);
         quantiser.quantise(&values, 1.0, Some(Steps::new(12, 0)), true, &mut levels);
         assert!(levels.levels.iter().any(|&l| l != 0));
         let first = quantiser.reconstruction().to_vec();

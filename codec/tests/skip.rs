@@ -1,4 +1,4 @@
-//! Positions that hardly change between frames are neither projected nor coded again.
+//! Positions that hardly change between frames are neither projected nor coded again, nor are components too weak to give levels.
 
 mod common;
 #[path = "common/streams.rs"]
@@ -69,6 +69,34 @@ fn without_a_threshold_every_frame_is_projected_and_noise_costs_bits() -> Result
     let bytes = |frames: &[(usize, usize)]| frames.iter().map(|&(bytes, _)| bytes).sum::<usize>();
     assert!(bytes(&with) <= bytes(&without), "{} bytes, {} without", bytes(&with), bytes(&without));
     assert_eq!(with[0].0, without[0].0, "a random access frame is the same");
+    Ok(())
+}
+
+#[test]
+fn components_too_weak_for_the_step_are_projected_with_random_access_frames_only() -> Result<()> {
+    let layout = layout(&[(Shape::chw(2, 16, 24), Dtype::F32), (Shape::chw(3, 8, 12), Dtype::F32)]);
+    let run = |skip_threshold: f32| -> Result<Vec<(usize, usize)>> {
+        let config = EncoderConfig { stats_threshold: 0.0, ..config(skip_threshold) };
+        let transforms = config.transform.iter().cloned().collect();
+        let mut decoder = Decoder::new(DecoderConfig { transforms, ..DecoderConfig::default() })?;
+        let mut encoder = Encoder::new(config, layout.clone())?;
+        let mut projected = Vec::new();
+        for (t, qp) in [34, 40, 20, 34, 34, 34].into_iter().enumerate() {
+            encoder.set_rate_control(RateControl::ConstantQp(qp))?;
+            let mut unit = Vec::new();
+            encoder.encode(&scene(t as u32 % 2).tensors(), FrameRequest::default(), &mut unit)?;
+            expect_exact(&mut decoder, &unit, encoder.reconstruction(), &|| format!("frame {t}"));
+            projected.push((encoder.projected_components(), encoder.projected()));
+        }
+        Ok(projected)
+    };
+    let frames = run(0.05)?;
+    // The step is taken from the frame before, as the rate control chooses after the projection.
+    assert_eq!((frames[0], frames[4]), ((7, POSITIONS), (7, POSITIONS)));
+    assert!((1..7).contains(&frames[1].0) && frames[2] == (frames[1].0, 0), "{frames:?}");
+    assert_eq!(frames[3], (7, POSITIONS), "with the finer step of frame 2 in force: {frames:?}");
+    assert_eq!(frames[5].0, frames[1].0, "{frames:?}");
+    assert!(run(0.0)?.iter().all(|&frame| frame == (7, POSITIONS)));
     Ok(())
 }
 

@@ -173,6 +173,7 @@ fn sources() -> Vec<(&'static str, Stream)> {
         ("lossless", "the fixed-point tensor without loss"),
         ("chained-3", "version 3, models and contexts that go on from frame to frame"),
         ("sliced-3", "version 3, error resilience, frames of several slices"),
+        ("moving-4", "version 4, blocks predicted along vectors, frames of several slices"),
     ];
     let mut out: Vec<_> = streams::all()
         .into_iter()
@@ -200,6 +201,17 @@ fn sources() -> Vec<(&'static str, Stream)> {
         streams::stream("version 3, a calibrated transform", out[1].1.config.clone(), out[1].1.layout.clone(), 6),
     ));
     out.push(("relevance-3", relevant(EncoderConfig { slice_size: 40, ..base() }, &klt)));
+    let grid = layout(&[(Shape::chw(2, 18, 26), Dtype::F32), (Shape::chw(3, 9, 13), Dtype::F16)]);
+    let config = EncoderConfig { transform: out[1].1.config.transform.clone(), error_resilient: false, ..base() };
+    out.push((
+        "moving-klt-4",
+        streams::moving(
+            "version 4, vectors and a calibrated transform, an odd grid, models that go on",
+            config,
+            grid,
+            6,
+        ),
+    ));
     out
 }
 

@@ -108,6 +108,7 @@ impl<'a> Source<'a> {
             skip_threshold: if flags & 0x80 == 0 { 1.0 } else { 0.0 },
             rd_strength: if flags & 0x80 == 0 { 0.1 } else { 0.0 },
             error_resilient: flags & 0x20 == 0,
+            motion_compensation: flags & 0x40 == 0,
             slice_size: if flags & 0x40 == 0 { 30 } else { 0 },
             threads: 1,
             format: if flags & 4 == 0 { StreamFormat::ByteStream } else { StreamFormat::Packetized },

@@ -176,6 +176,7 @@ impl Stream {
             skip_threshold: self.settings.skip_threshold,
             rd_strength: self.settings.rd_strength,
             error_resilient: self.settings.error_resilient,
+            motion_compensation: self.settings.motion_compensation,
             slice_size: self.settings.slice_size,
             threads: self.settings.threads as usize,
             format,

@@ -24,6 +24,7 @@ pub(super) struct Settings {
     pub skip_threshold: f32,
     pub rd_strength: f32,
     pub error_resilient: bool,
+    pub motion_compensation: bool,
     pub slice_size: u32,
     pub threads: u32,
     pub layout: TensorLayout,
@@ -50,6 +51,7 @@ impl Default for Settings {
             skip_threshold: codec.skip_threshold,
             rd_strength: codec.rd_strength,
             error_resilient: codec.error_resilient,
+            motion_compensation: codec.motion_compensation,
             slice_size: codec.slice_size,
             threads: codec.threads as u32,
             layout: TensorLayout::default(),
@@ -79,6 +81,7 @@ impl Settings {
             "skip-threshold" => self.skip_threshold = value.get().expect(TYPE),
             "rd-strength" => self.rd_strength = value.get().expect(TYPE),
             "error-resilient" => self.error_resilient = value.get().expect(TYPE),
+            "motion-compensation" => self.motion_compensation = value.get().expect(TYPE),
             "slice-size" => self.slice_size = value.get().expect(TYPE),
             "threads" => self.threads = value.get().expect(TYPE),
             "layout" => self.layout = value.get().expect(TYPE),
@@ -106,6 +109,7 @@ impl Settings {
             "skip-threshold" => self.skip_threshold.to_value(),
             "rd-strength" => self.rd_strength.to_value(),
             "error-resilient" => self.error_resilient.to_value(),
+            "motion-compensation" => self.motion_compensation.to_value(),
             "slice-size" => self.slice_size.to_value(),
             "threads" => self.threads.to_value(),
             "layout" => self.layout.to_value(),
@@ -199,6 +203,12 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .nick("Error Resilient")
                 .blurb("Code every frame so that it can be read without the one before: a decoder goes on after a loss (false saves about 1 % of the rate)")
                 .default_value(default.error_resilient)
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecBoolean::builder("motion-compensation")
+                .nick("Motion Compensation")
+                .blurb("Predict blocks of positions along motion vectors (false saves encoding time where much moves)")
+                .default_value(default.motion_compensation)
                 .mutable_ready()
                 .build(),
             glib::ParamSpecUInt::builder("slice-size")

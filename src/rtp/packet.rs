@@ -7,7 +7,7 @@ use fcm_codec::{Error, ErrorKind, FrameKind, Result};
 use std::ops::Range;
 
 const EXTENSION: u8 = 0x80;
-const START: u8 = 0x40;
+pub(super) const START: u8 = 0x40;
 const RANDOM_ACCESS: u8 = 0x20;
 const OMITTED: u8 = 0x10;
 const PRIORITY_SHIFT: u8 = 2;

@@ -67,6 +67,9 @@ pub struct Arguments {
     /// Whether every frame can be entropy-decoded without the one before, so that a lost one costs little; false saves about 1 %
     #[arg(long, value_name = "BOOL", default_value_t = EncoderConfig::default().error_resilient, action = clap::ArgAction::Set)]
     error_resilient: bool,
+    /// Whether blocks of positions may be predicted along motion vectors; false saves encoding time where much moves
+    #[arg(long, value_name = "BOOL", default_value_t = EncoderConfig::default().motion_compensation, action = clap::ArgAction::Set)]
+    motion_compensation: bool,
     /// Bytes from which an error-resilient frame is cut into slices, 0 = never
     #[arg(long, value_name = "BYTES", default_value_t = EncoderConfig::default().slice_size)]
     slice_size: u32,
@@ -156,6 +159,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         skip_threshold: arguments.skip_threshold,
         rd_strength: arguments.rd_strength,
         error_resilient: arguments.error_resilient,
+        motion_compensation: arguments.motion_compensation,
         slice_size: arguments.slice_size,
         threads: arguments.threads.into(),
         format: StreamFormat::ByteStream,

@@ -10,20 +10,23 @@ use crate::statistics::StatisticsMode;
 use crate::tensor::{ChannelOrder, Dtype, Layer, Layout, Shape};
 
 /// Newest version of the format that this build reads, and the one that it writes.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 /// First version in which components form groups and models start from the prior.
 const GROUPED: u8 = 3;
 /// Tools of a sequence, from version 2 on: positions have a relevance.
 const TOOL_RELEVANCE: u8 = 1;
 /// From version 3 on: frames are entropy-coded independently and may be cut into slices.
 const TOOL_ERROR_RESILIENT: u8 = 2;
+/// From version 4 on: blocks of positions are predicted along vectors.
+const TOOL_MOTION: u8 = 4;
 
 /// Tools that a version has.
 const fn tools_of(version: u8) -> u8 {
     match version {
         0 | 1 => 0,
         2 => TOOL_RELEVANCE,
-        _ => TOOL_RELEVANCE | TOOL_ERROR_RESILIENT,
+        3 => TOOL_RELEVANCE | TOOL_ERROR_RESILIENT,
+        _ => TOOL_RELEVANCE | TOOL_ERROR_RESILIENT | TOOL_MOTION,
     }
 }
 
@@ -79,8 +82,10 @@ pub struct Sequence {
     pub lossless: bool,
     /// Whether frames tell relevant positions from background, each with a quantiser step and statistics of its own.
     pub relevance: bool,
-    /// Whether every frame can be entropy-decoded without the one before, and may be cut into slices. Version 3 only.
+    /// Whether every frame can be entropy-decoded without the one before, and may be cut into slices. From version 3 on.
     pub error_resilient: bool,
+    /// Whether blocks of positions are predicted along vectors. From version 4 on, and not in lossless streams.
+    pub motion: bool,
 }
 
 impl Sequence {
@@ -142,6 +147,10 @@ impl Sequence {
         let lossless = flags >> 5 & 1 == 1;
         let relevance = tools & TOOL_RELEVANCE != 0;
         let error_resilient = tools & TOOL_ERROR_RESILIENT != 0;
+        let motion = tools & TOOL_MOTION != 0;
+        if motion && lossless {
+            return Err(Error::corrupt("a lossless stream with motion"));
+        }
         let inner = match pictures {
             true if lossless || tools != 0 => {
                 return Err(Error::corrupt(format!("pictures with flags {flags:#04x} and tools {tools:#04x}")));
@@ -162,12 +171,18 @@ impl Sequence {
             lossless,
             relevance,
             error_resilient,
+            motion,
         })
     }
 
     /// What the syntax of its frames depends on.
     pub(crate) fn syntax(&self) -> Syntax {
-        Syntax { regions: self.regions(), grouped: self.version >= GROUPED, independent: self.error_resilient }
+        Syntax {
+            regions: self.regions(),
+            grouped: self.version >= GROUPED,
+            independent: self.error_resilient,
+            motion: self.motion,
+        }
     }
 
     /// Regions that statistics are signalled for: relevant positions and background, or all positions as one.
@@ -184,7 +199,11 @@ impl Sequence {
         out.push(mode | u8::from(pictures) << 2 | u8::from(calibrated) << 4 | u8::from(self.lossless) << 5);
         if self.version >= 2 {
             let tool = |used, tool| if used { tool } else { 0 };
-            out.push(tool(self.relevance, TOOL_RELEVANCE) | tool(self.error_resilient, TOOL_ERROR_RESILIENT));
+            out.push(
+                tool(self.relevance, TOOL_RELEVANCE)
+                    | tool(self.error_resilient, TOOL_ERROR_RESILIENT)
+                    | tool(self.motion, TOOL_MOTION),
+            );
         }
         push_varint(out, self.layout.layers().len() as u32);
         self.layout.layers().iter().for_each(|l| write_layer(l, out));
@@ -264,6 +283,7 @@ mod tests {
             lossless: false,
             relevance: false,
             error_resilient: false,
+            motion: false,
         }
     }
 
@@ -280,6 +300,13 @@ mod tests {
         let resilient = Sequence { version: 3, error_resilient: true, ..sequence() };
         assert_eq!(Sequence::parse(&bytes, &Limits::default()).unwrap(), resilient);
         bytes[2] = 4;
+        assert_eq!(Sequence::parse(&bytes, &Limits::default()).unwrap_err().kind(), ErrorKind::Unsupported);
+        bytes[0] = 4;
+        let moving = Sequence { version: 4, motion: true, ..sequence() };
+        assert_eq!(Sequence::parse(&bytes, &Limits::default()).unwrap(), moving);
+        bytes[1] |= 0x20;
+        assert_eq!(Sequence::parse(&bytes, &Limits::default()).unwrap_err().kind(), ErrorKind::Corruption);
+        (bytes[1], bytes[2]) = (0x11, 8);
         assert_eq!(Sequence::parse(&bytes, &Limits::default()).unwrap_err().kind(), ErrorKind::Unsupported);
     }
 
@@ -314,10 +341,10 @@ mod tests {
     fn another_version_and_absurd_sizes_are_named() {
         let mut bytes = Vec::new();
         sequence().write(&mut bytes);
-        bytes[0] = 4;
+        bytes[0] = 5;
         let error = Sequence::parse(&bytes, &Limits::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Compatibility);
-        assert_eq!(error.to_string(), "a stream of format version 4, this build reads versions 1 to 3");
+        assert_eq!(error.to_string(), "a stream of format version 5, this build reads versions 1 to 4");
         let huge = [1, 0, 1, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 2, 0, 1, 0, 1, 0];
         assert_eq!(Sequence::parse(&huge, &Limits::default()).unwrap_err().kind(), ErrorKind::LimitExceeded);
         let many = [1, 0, 0x81, 0x02];

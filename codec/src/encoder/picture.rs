@@ -95,7 +95,8 @@ impl PicturePacker {
         let tiling = Tiling::new(&format, count, grid.height, grid.width)?;
         // The tools of later versions are those of the native inner codec.
         let inner = InnerCodec::Picture(format);
-        let sequence = Sequence { version: 2, inner, error_resilient: false, ..encoder.sequence.clone() };
+        let sequence =
+            Sequence { version: 2, inner, error_resilient: false, motion: false, ..encoder.sequence.clone() };
         let sequence = Arc::new(sequence);
         Ok(Self { encoder, sequence, format, tiling, times: EncodeTimes::default(), number: 0 })
     }
@@ -141,7 +142,7 @@ impl PicturePacker {
         encoder.check_tensors(tensors)?;
         encoder.measure(tensors)?;
         times.statistics = clock.lap();
-        encoder.reduce(tensors, true, &mut times, &mut clock)?;
+        encoder.reduce(tensors, true, true, &mut times, &mut clock)?;
         encoder.measured.fused = MeanStd::from(&statistics::measure_planes(&mut encoder.planes));
         times.statistics += clock.lap();
         let range = Range::of(&encoder.planes);

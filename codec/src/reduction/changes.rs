@@ -66,13 +66,27 @@ impl Changes {
             return None;
         }
         self.panels.resize(panels.len(), 0.0);
-        for (n, &p) in self.changed.iter().enumerate() {
-            let (from, to) = (p as usize / LANES * size + p as usize % LANES, n / LANES * size + n % LANES);
-            for d in 0..dimension {
-                let value = panels[from + d * LANES];
-                self.reference[from + d * LANES] = value;
-                self.panels[to + d * LANES] = value;
+        // Block by block and row by row: the lanes of a row are next to each other, the rows of a lane are not.
+        let mut first = 0;
+        let blocks = panels.chunks_exact(size).zip(self.reference.chunks_exact_mut(size));
+        for (b, (panel, reference)) in blocks.enumerate() {
+            let count = self.changed[first..].iter().take_while(|&&p| p as usize / LANES == b).count();
+            let lanes = &self.changed[first..first + count];
+            // Where each lane goes.
+            let mut places = [0; LANES];
+            for (n, place) in places[..count].iter_mut().enumerate() {
+                let to = first + n;
+                *place = to / LANES * size + to % LANES;
             }
+            let rows = panel.chunks_exact(LANES).zip(reference.chunks_exact_mut(LANES)).enumerate();
+            for (d, (row, reference)) in rows.take(if count > 0 { dimension } else { 0 }) {
+                for (&p, place) in lanes.iter().zip(places) {
+                    let value = row[p as usize % LANES];
+                    reference[p as usize % LANES] = value;
+                    self.panels[place + d * LANES] = value;
+                }
+            }
+            first += count;
         }
         Some(&self.changed)
     }

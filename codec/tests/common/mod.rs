@@ -80,6 +80,29 @@ pub fn frame(layout: &Layout, seed: u64, t: u32) -> Features {
     Features::new(layout, wide.collect())
 }
 
+/// Frame `t` of a scene that the camera pans over: every layer moves by `speed` of its values a frame down and half as much to the right,
+/// measured at the smallest layer, the last one.
+pub fn panned(layout: &Layout, seed: u64, t: u32, speed: f32) -> Features {
+    let last = layout.layers().last().expect("a layer").shape;
+    let wide = layout.layers().iter().enumerate().map(|(n, layer)| {
+        let mut random = Random(seed * 1000 + n as u64);
+        let (c, h, w) = (layer.shape.channels(), layer.shape.height(), layer.shape.width());
+        let (rows, cols) = (last.height() as f32 / h as f32, last.width() as f32 / w as f32);
+        let mut values = Vec::with_capacity((c * h * w) as usize);
+        for _ in 0..c {
+            let [a, b, c, d, phase] = [(); 5].map(|()| random.signed());
+            for y in 0..h {
+                for x in 0..w {
+                    let (v, u) = (y as f32 * rows + speed * t as f32, x as f32 * cols + 0.5 * speed * t as f32);
+                    values.push(((1.0 + a) * v + b * u + 3.0 * phase).sin() + ((1.0 + c) * u + d * v).cos());
+                }
+            }
+        }
+        values
+    });
+    Features::new(layout, wide.collect())
+}
+
 /// Mean and population standard deviation in double precision.
 pub fn mean_std(values: &[f32]) -> (f64, f64) {
     let n = values.len() as f64;

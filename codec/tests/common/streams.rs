@@ -1,7 +1,7 @@
 //! Small real streams in several modes and shapes, with what an undamaged decoder makes of them.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use crate::common::{Random, frame, layout};
+use crate::common::{Features, Random, frame, layout, panned};
 use fcm_codec::reduction::CellShape;
 use fcm_codec::{
     Decoded, DecodedFrame, Decoder, DecoderConfig, Dtype, Encoder, EncoderConfig, FrameRequest, Layout, Limits,
@@ -86,15 +86,32 @@ pub fn transform(cells: &[(u32, u16, u16, bool)], components: usize, seed: u64) 
 
 /// Encodes `frames` frames of a synthetic scene.
 pub fn stream(name: &'static str, config: EncoderConfig, layout: Layout, frames: u32) -> Stream {
+    let features = |t| frame(&layout, 11, t);
+    encoded(name, config, &layout, frames, &features)
+}
+
+/// Encodes `frames` frames of a scene that is panned over by 0.7 positions of the grid a frame.
+pub fn moving(name: &'static str, config: EncoderConfig, layout: Layout, frames: u32) -> Stream {
+    let features = |t| panned(&layout, 5, t, 0.7);
+    encoded(name, config, &layout, frames, &features)
+}
+
+fn encoded(
+    name: &'static str,
+    config: EncoderConfig,
+    layout: &Layout,
+    frames: u32,
+    features: &dyn Fn(u32) -> Features,
+) -> Stream {
     let mut encoder = Encoder::new(config.clone(), layout.clone()).unwrap();
     let (mut units, mut reconstructions) = (Vec::new(), Vec::new());
     for t in 0..frames {
         let mut unit = Vec::new();
-        encoder.encode(&frame(&layout, 11, t).tensors(), FrameRequest::default(), &mut unit).unwrap();
+        encoder.encode(&features(t).tensors(), FrameRequest::default(), &mut unit).unwrap();
         units.push(unit);
         reconstructions.push(encoder.reconstruction().to_vec());
     }
-    Stream { name, layout, config, units, reconstructions }
+    Stream { name, layout: layout.clone(), config, units, reconstructions }
 }
 
 /// Streams of six frames, a random access point every third.
@@ -128,7 +145,8 @@ pub fn all() -> Vec<Stream> {
         stream("maps and a vector, none", config(28, StatisticsMode::None, packetized), mixed(), 6),
         stream("lossless", lossless, maps(), 6),
         stream("chained", chained, maps(), 6),
-        stream("sliced", sliced, rich(), 6),
+        stream("sliced", sliced.clone(), rich(), 6),
+        moving("moving", sliced, rich(), 6),
     ]
 }
 

@@ -28,7 +28,7 @@ pub struct Fcm {
 
 impl Fcm {
     /// The chains that change one setting, but for those with a number in their name.
-    pub const NAMES: [&str; 11] = [
+    pub const NAMES: [&str; 12] = [
         "fcm-none",
         "fcm-ecs",
         "fcm-simplified",
@@ -39,6 +39,7 @@ impl Fcm {
         "fcm-intra",
         "fcm-chained",
         "fcm-unsliced",
+        "fcm-still",
         "fcm-dct",
     ];
 
@@ -60,6 +61,7 @@ impl Fcm {
             "fcm-intra" => chain.config.key_int_max = 1,
             "fcm-chained" => chain.config.error_resilient = false,
             "fcm-unsliced" => chain.config.slice_size = 0,
+            "fcm-still" => chain.config.motion_compensation = false,
             "fcm-dct" => chain.wanted = Wanted::None,
             _ => {
                 if let Some(threshold) = number("fcm-skip-") {

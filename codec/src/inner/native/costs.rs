@@ -196,13 +196,13 @@ mod tests {
 
     #[test]
     fn a_lone_position_costs_what_its_decisions_take() {
-        let syntax = Syntax { regions: 1, grouped: true, independent: true };
+        let syntax = Syntax { regions: 1, grouped: true, independent: true, motion: false };
         // No two components of a class, so that nothing is learned in between.
         const K: usize = 4;
         for levels in [[0, 0, 0, 0], [3, 0, 0, 0], [0, -1, 0, 0], [-2, 1, 0, 7], [40, 0, 14, 15]] {
             let mut coder = PlaneCoder::new(K, 1, 1, syntax, u64::MAX);
             let costs = coder.costs();
-            let mut frame = Levels::new(K, 1);
+            let mut frame = Levels::new(K, 1, 1);
             frame.levels.copy_from_slice(&levels);
             let mut meter = Meter::default();
             coder.begin(true);

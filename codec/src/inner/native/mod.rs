@@ -10,6 +10,7 @@ pub mod planes;
 mod prior;
 pub mod range_coder;
 pub mod tables;
+pub mod vectors;
 
 pub use contexts::GROUPS;
 #[cfg(feature = "calibrate")]

@@ -1,4 +1,4 @@
-//! Syntax of a coded frame: relevance and modes of the positions, last-component buckets, then the levels component by
+//! Syntax of a coded frame: relevance and modes of the positions, vectors of the blocks, last-component buckets, then the levels component by
 //! component (docs/bitstream.md §7.3).
 //!
 //! The same functions of [`PlaneCoder`] both write and read.
@@ -8,14 +8,16 @@ use super::costs::Costs;
 use super::models::{Counter, stretch_table};
 use super::range_coder::Bits;
 use super::tables::{BUCKETS, Syntax, Tables, UNARY};
+use super::vectors::Beside;
 use crate::error::{Error, Result};
+use crate::motion::{Blocks, Vector};
 use std::ops::Range;
 
 /// How a position is predicted.
 pub type Mode = u8;
 /// Prediction 0.
 pub const INTRA: Mode = 0;
-/// Prediction from the same position of the frame before.
+/// Prediction from the frame before, along the vector of the position's block.
 pub const INTER: Mode = 1;
 
 /// How much a position matters.
@@ -44,6 +46,8 @@ pub struct Levels {
     pub relevance: Vec<Relevance>,
     /// One mode a position.
     pub modes: Vec<Mode>,
+    /// One vector a block of positions; all still in a stream without motion.
+    pub vectors: Vec<Vector>,
     /// `K` planes of `P` levels.
     pub levels: Vec<i32>,
 }
@@ -62,10 +66,15 @@ impl Syntax {
 }
 
 impl Levels {
-    /// All relevant, all intra, all zero.
-    pub fn new(components: usize, positions: usize) -> Self {
-        let relevance = vec![RELEVANT; positions];
-        Self { relevance, modes: vec![INTRA; positions], levels: vec![0; components * positions] }
+    /// All relevant, all intra, all still, all zero; of `components` planes of `height × width`.
+    pub fn new(components: usize, height: usize, width: usize) -> Self {
+        let positions = height * width;
+        Self {
+            relevance: vec![RELEVANT; positions],
+            modes: vec![INTRA; positions],
+            vectors: vec![Vector::STILL; Blocks::new(height, width).count()],
+            levels: vec![0; components * positions],
+        }
     }
 }
 
@@ -76,6 +85,7 @@ pub struct PlaneCoder {
     components: usize,
     width: usize,
     positions: usize,
+    blocks: Blocks,
     max_decisions: u64,
     /// Of the frame before: magnitude of each level up to 2, relevance, mode and bucket of each position. Where frames are
     /// independent, these stay zero.
@@ -103,6 +113,7 @@ impl PlaneCoder {
             components,
             width,
             positions,
+            blocks: Blocks::new(height, width),
             max_decisions,
             before: vec![0; if syntax.independent { positions } else { components * positions }],
             before_relevance: vec![RELEVANT; positions],
@@ -150,7 +161,7 @@ impl PlaneCoder {
         }
     }
 
-    /// Writes relevance, modes and buckets of `frame` to, or reads them from, `bits`; its relevance only if it is `mapped`, all
+    /// Writes relevance, modes, vectors and buckets of `frame` to, or reads them from, `bits`; its relevance only if it is `mapped`, all
     /// positions are relevant otherwise. A reader must hand in levels that are all zero.
     pub fn code_positions<B: Bits>(&mut self, bits: &mut B, frame: &mut Levels, random_access: bool, mapped: bool) {
         if mapped {
@@ -163,6 +174,11 @@ impl PlaneCoder {
         } else {
             code_map(bits, self.width, &mut self.tables.mode, &self.before_mode, &mut frame.modes);
         }
+        if random_access || !self.syntax.motion {
+            frame.vectors.fill(Vector::STILL);
+        } else {
+            self.code_vectors(bits, frame);
+        }
         self.code_buckets(bits, frame);
         self.active.clear();
         self.active.extend((0..self.positions as u32).filter(|&p| self.bucket[p as usize] > 0));
@@ -174,6 +190,20 @@ impl PlaneCoder {
             self.before_relevance.copy_from_slice(&frame.relevance);
             self.before_mode.copy_from_slice(&frame.modes);
             self.before_bucket.copy_from_slice(&self.bucket);
+        }
+    }
+
+    /// Codes the vectors of the blocks that have predicted positions; the others are still.
+    fn code_vectors<B: Bits>(&mut self, bits: &mut B, frame: &mut Levels) {
+        let blocks = self.blocks;
+        for b in 0..blocks.count() {
+            if blocks.positions(b).all(|p| frame.modes[p] == INTRA) {
+                frame.vectors[b] = Vector::STILL;
+                continue;
+            }
+            let left = if b.is_multiple_of(blocks.columns) { Vector::STILL } else { frame.vectors[b - 1] };
+            let up = b.checked_sub(blocks.columns).map_or(Vector::STILL, |up| frame.vectors[up]);
+            frame.vectors[b] = self.tables.vector.code(bits, frame.vectors[b], Beside { left, up });
         }
     }
 

@@ -3,6 +3,7 @@
 use super::contexts::{ACTIVITIES, BY_BOUND, BY_INDEX, CLASSES, GROUPS, INDEXED, Surroundings, bucket_of, class};
 use super::models::{Counter, Mixer};
 use super::prior::Prior;
+use super::vectors::VectorModels;
 
 /// Decisions of a magnitude that have a counter each.
 pub const UNARY: usize = 14;
@@ -21,6 +22,8 @@ pub struct Syntax {
     pub grouped: bool,
     /// Every frame starts anew, so that it can be read without the one before.
     pub independent: bool,
+    /// Version 4: blocks of positions are predicted along vectors.
+    pub motion: bool,
 }
 
 /// All models of a sequence.
@@ -31,6 +34,7 @@ pub struct Tables {
     pub nodes: usize,
     pub relevance: [Counter; 16],
     pub mode: [Counter; 16],
+    pub vector: VectorModels,
     pub bucket: [Vec<Counter>; 3],
     pub bucket_mix: Vec<Mixer<3>>,
     /// One table for each way in which [`Surroundings`] are looked at.
@@ -61,6 +65,7 @@ impl Tables {
             nodes,
             relevance: [Self::EVEN; 16],
             mode: [Self::EVEN; 16],
+            vector: VectorModels::FIRST,
             bucket: [
                 vec![Self::EVEN; square],
                 vec![Self::EVEN; square],
@@ -106,6 +111,7 @@ impl Tables {
     pub fn restart(&mut self, other: &Self) {
         self.relevance = other.relevance;
         self.mode = other.mode;
+        self.vector = other.vector;
         self.bucket.iter_mut().zip(&other.bucket).for_each(|(to, from)| to.copy_from_slice(from));
         self.bucket_mix.copy_from_slice(&other.bucket_mix);
         self.zero.iter_mut().zip(&other.zero).for_each(|(to, from)| to.copy_from_slice(from));

@@ -6,7 +6,7 @@ use crate::inner::native::range_coder::Meter;
 use crate::inner::native::tables::Syntax;
 use crate::quantiser::{Quantiser, Steps, step};
 
-const SYNTAX: Syntax = Syntax { regions: 1, grouped: true, independent: true };
+const SYNTAX: Syntax = Syntax { regions: 1, grouped: true, independent: true, motion: false };
 const WIDTH: usize = 12;
 const HEIGHT: usize = 7;
 const K: usize = 90;
@@ -18,7 +18,7 @@ fn coder() -> PlaneCoder {
 
 fn quantiser(lambda: f32) -> Quantiser {
     let chooser = RateDistortion::new(lambda, coder().costs(), K, WIDTH * HEIGHT, WIDTH);
-    Quantiser::new(K, WIDTH * HEIGHT, (lambda > 0.0).then_some(chooser))
+    Quantiser::new(K, (HEIGHT, WIDTH), (lambda > 0.0).then_some(chooser), false)
 }
 
 /// Components that fall with their index, stronger in the middle of the grid; in steps of [`QP`].
@@ -39,7 +39,7 @@ fn planes(seed: u64) -> Vec<f32> {
 
 /// Squared error in squared steps of a random access frame, and bits as the coder makes them.
 fn measure(lambda: f32, planes: &[f32]) -> (f64, f64) {
-    let (mut quantiser, mut coder, mut levels) = (quantiser(lambda), coder(), Levels::new(K, WIDTH * HEIGHT));
+    let (mut quantiser, mut coder, mut levels) = (quantiser(lambda), coder(), Levels::new(K, HEIGHT, WIDTH));
     quantiser.quantise(planes, 1.0, Some(Steps::new(QP, 0)), true, &mut levels);
     let error = |(&r, &v): (&i32, &f32)| ((f64::from(r) - f64::from(v) * 1024.0) / f64::from(step(QP))).powi(2);
     let error = quantiser.reconstruction().iter().zip(planes).map(error).sum();
@@ -69,7 +69,7 @@ fn what_is_minimised_is_less_than_with_rounding_and_bits_fall_with_their_price()
 #[test]
 fn bits_that_are_all_but_free_buy_the_nearest_levels() {
     let planes = planes(3);
-    let (mut quantiser, mut levels) = (quantiser(1e-6), Levels::new(K, WIDTH * HEIGHT));
+    let (mut quantiser, mut levels) = (quantiser(1e-6), Levels::new(K, HEIGHT, WIDTH));
     quantiser.quantise(&planes, 1.0, Some(Steps::new(QP, 0)), true, &mut levels);
     for (&r, &v) in quantiser.reconstruction().iter().zip(&planes) {
         let rest = (r as f32 - v * 1024.0) / step(QP) as f32;
@@ -83,7 +83,7 @@ fn a_position_with_nothing_worth_its_bits_becomes_empty_and_a_strong_one_stays()
     let mut planes = vec![0.0; K * WIDTH * HEIGHT];
     // Level 1 by rounding, far down in a position of its own; and something worth a lot.
     (planes[80 * WIDTH * HEIGHT + 30], planes[2 * WIDTH * HEIGHT + 50]) = (0.9 * unit, 7.8 * unit);
-    let mut levels = Levels::new(K, WIDTH * HEIGHT);
+    let mut levels = Levels::new(K, HEIGHT, WIDTH);
     quantiser(0.0).quantise(&planes, 1.0, Some(Steps::new(QP, 0)), true, &mut levels);
     assert_eq!((levels.levels[80 * WIDTH * HEIGHT + 30], levels.levels[2 * WIDTH * HEIGHT + 50]), (1, 8));
     quantiser(0.1).quantise(&planes, 1.0, Some(Steps::new(QP, 0)), true, &mut levels);
@@ -96,7 +96,7 @@ fn the_background_is_weighed_in_its_own_steps() {
     let unit = step(QP) as f32 / 1024.0;
     let mut planes = vec![0.0; K * WIDTH * HEIGHT];
     (planes[10], planes[40]) = (12.0 * unit, 12.0 * unit);
-    let mut levels = Levels::new(K, WIDTH * HEIGHT);
+    let mut levels = Levels::new(K, HEIGHT, WIDTH);
     levels.relevance[40] = BACKGROUND;
     let mut quantiser = quantiser(0.1);
     quantiser.quantise(&planes, 1.0, Some(Steps::new(QP, 6)), true, &mut levels);

@@ -6,6 +6,7 @@
 
 use crate::kernels::moments::Moments;
 use crate::kernels::sparse;
+use crate::motion::Move;
 use crate::reduction::dct::Dct;
 use crate::reduction::grid::{Grid, Refined, Refinement};
 use crate::reduction::transform::Linear;
@@ -31,6 +32,8 @@ pub struct Expansion {
     /// Σ component · synthesis vector by position, `row` values apart.
     vectors: Vec<f32>,
     row: usize,
+    /// Vectors of positions that move, before they are put in place.
+    moved: Vec<f32>,
     /// Changed components by position: terms of position p are `starts[p]..starts[p + 1]`.
     starts: Vec<u32>,
     terms: Vec<(u32, f32)>,
@@ -94,6 +97,7 @@ impl Expansion {
             mean,
             vectors,
             row,
+            moved: Vec::new(),
             starts: vec![0; positions + 1],
             terms: Vec::new(),
             base: [vec![0.0; d], vec![0.0; second]],
@@ -105,6 +109,23 @@ impl Expansion {
     /// All components zero.
     pub fn clear(&mut self) {
         self.vectors.fill(0.0);
+    }
+
+    /// Moves the vectors of positions, all at once: those of the means of components are the means of vectors, but for the rounding of
+    /// the components.
+    pub fn shift(&mut self, moves: &[Move]) {
+        let (row, d) = (self.row, self.grid.dimension);
+        // Once as large as it can get, so that no later frame allocates.
+        self.moved.resize(self.vectors.len(), 0.0);
+        for (m, out) in moves.iter().zip(self.moved.chunks_exact_mut(row)) {
+            let [a, b, c, e] = m.from.map(|p| &self.vectors[p * row..p * row + d]);
+            for ((((out, a), b), c), e) in out.iter_mut().zip(a).zip(b).zip(c).zip(e) {
+                *out = ((a + b) + (c + e)) * 0.25;
+            }
+        }
+        for (m, moved) in moves.iter().zip(self.moved.chunks_exact(row)) {
+            self.vectors[m.to * row..m.to * row + d].copy_from_slice(&moved[..d]);
+        }
     }
 
     /// Adds `change(k, p)` to component `k` of position `p` for all of the `components` planes of changes; most are zero.

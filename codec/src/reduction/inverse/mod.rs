@@ -11,6 +11,7 @@ use super::learned::{self, InferenceRuntime, PairShapes};
 use super::transform::{Mapping, Transform};
 use crate::error::Result;
 use crate::kernels::moments::Moments;
+use crate::motion::Move;
 use crate::refinement::Affine;
 use crate::tensor::Layout;
 use rayon::ThreadPool;
@@ -67,6 +68,13 @@ impl Inverse {
     pub fn clear(&mut self) {
         if let Self::Linear(expansion) = self {
             expansion.clear();
+        }
+    }
+
+    /// Moves the components of positions, all at once.
+    pub fn shift(&mut self, moves: &[Move]) {
+        if let Self::Linear(expansion) = self {
+            expansion.shift(moves);
         }
     }
 

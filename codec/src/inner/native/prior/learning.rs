@@ -133,7 +133,7 @@ impl PriorTrainer {
             let Some(((sequence, coder), stream)) = state.as_mut().zip(self.streams.last_mut()) else {
                 return Err(Error::corrupt("a stream that does not begin with a random access unit"));
             };
-            let mut levels = Levels::new(stream.components, stream.height * stream.width);
+            let mut levels = Levels::new(stream.components, stream.height, stream.width);
             let random_access = unit.kind == FrameKind::RandomAccess;
             slices::read(&unit, sequence, coder, &mut levels)?;
             stream.frames.push(Frame { random_access, levels });
@@ -150,7 +150,7 @@ impl PriorTrainer {
             return Err(Error::config("a prior needs at least one stream"));
         };
         let frames = self.streams.iter().map(|s| s.frames.len()).sum::<usize>() as f64;
-        let syntax = Syntax { regions: 1, grouped: true, independent: true };
+        let syntax = Syntax { regions: 1, grouped: true, independent: true, motion: false };
         let alone = self.count(components, syntax);
         let chained = self.count(components, Syntax { independent: false, ..syntax });
         let blank = Tables::blank(components, syntax);
