@@ -34,7 +34,10 @@ fn defaults_are_those_of_the_codec() {
     assert_eq!(enc.property::<u32>("stats-period"), config.stats_period);
     assert_eq!(enc.property::<f32>("stats-threshold"), config.stats_threshold);
     assert_eq!(enc.property::<u32>("threads"), config.threads as u32);
+    assert_eq!(enc.property::<f32>("skip-threshold"), config.skip_threshold);
     assert_eq!(enc.property::<f32>("rd-strength"), config.rd_strength);
+    assert_eq!(enc.property::<bool>("error-resilient"), config.error_resilient);
+    assert_eq!(enc.property::<bool>("motion-compensation"), config.motion_compensation);
     assert_eq!(enc.property::<u64>("min-force-key-unit-interval"), 0);
     assert_eq!(enc.property::<Option<String>>("transform"), None);
 }
@@ -50,7 +53,10 @@ fn every_property_is_given_back_as_set() {
         ("statistics", "ecs"),
         ("transform", "a.fcmt"),
         ("components", "9"),
+        ("skip-threshold", "0.125"),
         ("rd-strength", "0.25"),
+        ("error-resilient", "false"),
+        ("motion-compensation", "false"),
         ("threads", "2"),
         ("layout", "nhwc"),
         ("tensor-names", "p3,p4"),
@@ -62,6 +68,18 @@ fn every_property_is_given_back_as_set() {
         let got = got.replace('\\', "").trim_matches('"').trim_end_matches('0').to_owned();
         assert_eq!(got, value.trim_end_matches('0'), "{name}");
     }
+}
+
+#[test]
+fn motion_compensation_is_what_the_stream_says_of_itself() -> Result<()> {
+    for (value, motion) in [("true", true), ("false", false)] {
+        let (_, units) = encode(&Features::small(), 2, &[("motion-compensation", value)]);
+        let map = units[0].map_readable()?;
+        let mut inspector = fcm_codec::bitstream::stream::Inspector::default();
+        let sequence = inspector.read_header(&map)?;
+        assert_eq!(sequence.motion, motion);
+    }
+    Ok(())
 }
 
 #[test]

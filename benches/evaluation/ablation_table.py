@@ -15,6 +15,7 @@ DEFAULT = "fcm-z-score"
 # What is changed: chain, and the difference of its qp at about the same rate.
 CHAINS = {
     "no prediction": ("fcm-intra", 4),
+    "no motion compensation": ("fcm-still", 0),
     "not error resilient: models go on from frame to frame": ("fcm-chained", 0),
     "no slices": ("fcm-unsliced", 0),
     "no skipping": ("fcm-skip-0", 1),

@@ -288,7 +288,7 @@ impl Encoder {
             broken: false,
             payload: Vec::new(),
             slices: SliceWriter::default(),
-            strength: strength(&config, components),
+            strength: strength(&config, components, relevance),
             forward,
             pool,
             sequence,
@@ -714,10 +714,10 @@ fn measure_regions(whole: MeanStd, regions: [relevance::RegionSums; 2]) -> [Mean
     regions.map(|r| r.mean_std().unwrap_or(whole))
 }
 
-/// What tells the components that are worth projecting; `None` where all are made.
-fn strength(config: &EncoderConfig, components: usize) -> Option<Strength> {
+/// What tells the components that are worth projecting; `None` where all are made. With `relevance` those that the probe looks at are.
+fn strength(config: &EncoderConfig, components: usize, relevance: bool) -> Option<Strength> {
     let transform = config.transform.as_ref().filter(|t| t.networks().is_none())?;
-    let probe = transform.probe().map_or(0, |probe| probe.weights().len());
+    let probe = transform.probe().filter(|_| relevance).map_or(0, |probe| probe.weights().len());
     (config.skip_threshold > 0.0 && !config.lossless)
         .then(|| Strength::new(&transform.variances()[..components], probe.min(components)))
 }
