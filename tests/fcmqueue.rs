@@ -29,7 +29,7 @@ fn sliced(frames: usize, more: &[(&str, &str)]) -> (gst::Caps, Vec<gst::Buffer>)
     encode(
         &features,
         frames,
-        &[&[("qp", "4"), ("slice-size", "150"), ("key-int-max", "16"), EVERY_CHANGE], more].concat(),
+        &[&[("qp", "4"), ("slice-size", "150"), ("key-int-max", "16"), STANDING, EVERY_CHANGE], more].concat(),
     )
 }
 

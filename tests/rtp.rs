@@ -452,7 +452,7 @@ fn overhead_at_100_kbit_per_second_is_below_six_per_cent() -> Result<()> {
 /// Frames of several slices, one packet each.
 fn sliced() -> Result<(gst::Caps, Vec<gst::Buffer>)> {
     let features = Features::one(Shape::chw(48, 16, 20));
-    packetized(&features, 6, &[("qp", "8"), ("key-int-max", "4"), ("slice-size", "400"), EVERY_CHANGE])
+    packetized(&features, 6, &[("qp", "8"), ("key-int-max", "4"), ("slice-size", "400"), STANDING, EVERY_CHANGE])
 }
 
 #[test]

@@ -84,8 +84,8 @@ pub struct EncoderConfig {
     /// Whether every frame can be entropy-decoded without the one before, so that a decoder goes on after a loss, and frames may be
     /// cut into slices. Costs about 1 % of the rate. Default: true.
     pub error_resilient: bool,
-    /// Whether blocks of positions may be predicted along vectors, which saves a fifth of the bits where cameras or objects move. Costs
-    /// time in the encoder only there. Of no effect on lossless streams. Default: true.
+    /// Whether blocks of positions may be predicted along vectors, which saves bits where cameras or objects move, and costs time only
+    /// there. Of no effect on lossless streams. Default: true.
     pub motion_compensation: bool,
     /// Bytes from which a frame is cut into slices, each about as long as that: a lost one costs only itself and what is
     /// weaker. 0 = one slice a frame; of no effect unless `error_resilient`. Default: 1150, which fits into a packet.
@@ -485,7 +485,8 @@ impl Encoder {
         Ok(())
     }
 
-    /// Makes the planes of the fused tensor, `whole` if its statistics are to be signalled.
+    /// Makes the planes of the fused tensor, `whole` if its statistics are to be signalled. If not, components too weak to give a level
+    /// stay as they were: a scene cut, which is only found later, then signals statistics with those of the frame before.
     fn reduce(
         &mut self,
         tensors: &[TensorRef<'_>],
@@ -507,15 +508,14 @@ impl Encoder {
             Forward::Linear(projection) => {
                 let positions = projection.grid().positions();
                 let mut forget = random_access;
-                if let Some(strength) = &mut self.strength {
-                    match whole {
-                        true => forget = true,
-                        false => {
-                            let (components, more) = strength.at(step);
-                            self.projected_components = components;
-                            forget |= more;
-                        }
+                match &mut self.strength {
+                    Some(_) if whole => forget = true,
+                    Some(strength) => {
+                        let (components, more) = strength.at(step);
+                        self.projected_components = components;
+                        forget |= more;
                     }
+                    None => {}
                 }
                 if forget {
                     projection.forget();

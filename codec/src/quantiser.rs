@@ -130,8 +130,8 @@ impl Quantiser {
         values.filter(|&(v, &r)| v.abs() >= threshold(r)).count()
     }
 
-    /// Quantises `planes`: chooses a mode for every position and a vector for every block, writes them and the levels, and keeps the reconstruction. There may be fewer
-    /// planes than components: the levels of the weaker ones are then 0.
+    /// Quantises `planes`: chooses a mode for every position and a vector for every block, writes them and the levels, and keeps the
+    /// reconstruction. There may be fewer planes than components: the levels of the weaker ones are then 0.
     /// The relevance in `out` says which of the `steps` a position has; `steps` of `None` is the lossless mode. Returns the
     /// number of positions that are predicted.
     pub fn quantise(

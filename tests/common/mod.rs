@@ -255,6 +255,8 @@ pub fn element(name: &str, properties: &[(&str, &str)]) -> gst::Element {
 
 /// Property of `fcmenc` for tests that tell frames by their content: small changes are coded, whatever they cost.
 pub const EVERY_CHANGE: (&str, &str) = ("rd-strength", "0");
+/// Predicts from the same place, so that frames of moving scenes are large enough for several slices.
+pub const STANDING: (&str, &str) = ("motion-compensation", "false");
 
 /// `fcmenc` with its caps set.
 pub fn encoder(features: &Features, properties: &[(&str, &str)]) -> Bench {

@@ -12,6 +12,7 @@ use rayon::prelude::*;
 pub struct Projection {
     grid: Grid,
     basis: Basis,
+    components: usize,
     /// `[block][D][LANES]`.
     panels: Vec<f32>,
     scratch: Vec<f32>,
@@ -39,7 +40,7 @@ impl Projection {
             Basis::Dct(dct) => vec![0.0; dct.scratch()],
             Basis::Calibrated { .. } => Vec::new(),
         };
-        Self { grid, basis, panels, scratch, changes: Changes::default() }
+        Self { grid, basis, components, panels, scratch, changes: Changes::default() }
     }
 
     /// Gathers `layer(n)` of every layer into panels; [`Self::project`] takes them from there.
@@ -68,9 +69,10 @@ impl Projection {
         self.changes.forget();
     }
 
-    /// Writes the planes (`[components][positions]`) of the features gathered last, the first as many as `planes` has room for, which may
-    /// be fewer from one frame to the next; for more, [`Self::forget`] first. With a calibrated transform, positions whose vector is within `tolerance` (Euclidean) of what was projected last keep what `planes` has of
-    /// them, which must be what this wrote there. Returns how many positions were projected.
+    /// Writes the planes (`[components][positions]`) of the features gathered last, as many as `planes` has room for: from one frame to
+    /// the next fewer, but for more call [`Self::forget`] first. With a calibrated transform, positions whose vector is within `tolerance`
+    /// (Euclidean) of what was projected last keep what `planes` has of them, which must be what this wrote there. Returns how many
+    /// positions were projected.
     pub fn project(&mut self, planes: &mut [f32], threads: usize, tolerance: f32) -> usize {
         let positions = self.grid.positions();
         let size = self.grid.dimension * LANES;
@@ -84,8 +86,9 @@ impl Projection {
                     return positions;
                 };
                 let components = planes.len() / positions;
-                self.changes.planes.resize(components * count, 0.0);
-                let compact = &mut self.changes.planes[..];
+                // As large as it can get, so that no later frame allocates.
+                self.changes.planes.resize(self.components * positions, 0.0);
+                let compact = &mut self.changes.planes[..components * count];
                 times_panels(packed, &self.changes.panels, count, size, compact, threads);
                 self.changes.scatter(planes, positions);
                 count
