@@ -3,9 +3,11 @@
 //! Reconstructions are integers in units of reference scale / 1024, so that prediction is exact on every machine.
 
 use crate::inner::native::planes::{BACKGROUND, INTER, Levels, Relevance};
-use crate::motion::{Compensation, MotionSearch, Vector};
+use crate::motion::{Compensation, Vector};
+use motion_search::MotionSearch;
 use rate_distortion::RateDistortion;
 
+mod motion_search;
 pub mod rate_distortion;
 
 /// Units of the fixed-point domain in one reference scale.
@@ -17,7 +19,7 @@ pub const QP_MAX: u8 = 63;
 /// Share of a step, counted from the next level, from which a value is rounded up.
 const ROUNDING: f32 = 0.33;
 /// Part of a step that costs next to nothing, when predictions are compared.
-pub const FREE: f32 = 0.6;
+const FREE: f32 = 0.6;
 
 /// Half of the domain, and room for rounding up to a step, so that no difference of two values leaves it.
 const LIMIT: f32 = (VALUE_MAX / 2 - (STEPS[3] << 10)) as f32;
@@ -183,18 +185,8 @@ impl Quantiser {
     }
 
     fn choose_modes(&mut self, planes: &[f32], unit: f32, modes: &mut [u8]) {
-        let to_units = 1.0 / unit;
-        self.intra_cost.fill(0.0);
-        self.inter_cost.fill(0.0);
-        let planes = planes.chunks_exact(self.positions).zip(self.reconstruction.chunks_exact(self.positions));
-        for (plane, before) in planes {
-            let costs = self.intra_cost.iter_mut().zip(&mut self.inter_cost);
-            for (((&v, &r), &inverse), (intra, inter)) in plane.iter().zip(before).zip(&self.inverse_steps).zip(costs) {
-                let v = v * to_units;
-                *intra += ((v * inverse).abs() - FREE).max(0.0);
-                *inter += (((v - r as f32) * inverse).abs() - FREE).max(0.0);
-            }
-        }
+        let scaling = Scaling { to_units: 1.0 / unit, inverse_steps: &self.inverse_steps };
+        costs_of_prediction(planes, &self.reconstruction, scaling, &mut self.intra_cost, &mut self.inter_cost);
         for ((mode, intra), inter) in modes.iter_mut().zip(&self.intra_cost).zip(&self.inter_cost) {
             *mode = u8::from(inter <= intra);
         }
@@ -238,6 +230,21 @@ impl Quantiser {
                 *level = value - if mode == INTER { *r } else { 0 };
                 *r = value;
             }
+        }
+    }
+}
+
+/// What lies beyond [`FREE`] of every position, in steps: without prediction, and predicted from the same position of `before`.
+fn costs_of_prediction(planes: &[f32], before: &[i32], scaling: Scaling<'_>, intra: &mut [f32], inter: &mut [f32]) {
+    let n = intra.len();
+    intra.fill(0.0);
+    inter.fill(0.0);
+    for (plane, before) in planes.chunks_exact(n).zip(before.chunks_exact(n)) {
+        let costs = intra.iter_mut().zip(inter.iter_mut());
+        for (((&v, &r), &inverse), (intra, inter)) in plane.iter().zip(before).zip(scaling.inverse_steps).zip(costs) {
+            let v = v * scaling.to_units;
+            *intra += ((v * inverse).abs() - FREE).max(0.0);
+            *inter += (((v - r as f32) * inverse).abs() - FREE).max(0.0);
         }
     }
 }

@@ -201,9 +201,8 @@ impl PlaneCoder {
                 frame.vectors[b] = Vector::STILL;
                 continue;
             }
-            let left = if b.is_multiple_of(blocks.columns) { Vector::STILL } else { frame.vectors[b - 1] };
-            let up = b.checked_sub(blocks.columns).map_or(Vector::STILL, |up| frame.vectors[up]);
-            frame.vectors[b] = self.tables.vector.code(bits, frame.vectors[b], Beside { left, up });
+            let beside = Beside::of(b, blocks, &frame.vectors);
+            frame.vectors[b] = self.tables.vector.code(bits, frame.vectors[b], beside);
         }
     }
 

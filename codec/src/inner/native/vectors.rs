@@ -2,7 +2,7 @@
 
 use super::models::Counter;
 use super::range_coder::Bits;
-use crate::motion::{REACH, SPAN, Vector};
+use crate::motion::{Blocks, REACH, SPAN, Vector};
 
 /// Decisions after which counters learn no slower.
 const LIMIT: u8 = 60;
@@ -34,6 +34,12 @@ pub struct Beside {
 }
 
 impl Beside {
+    /// Those beside block `b` of `blocks` with these `vectors`.
+    pub fn of(b: usize, blocks: Blocks, vectors: &[Vector]) -> Self {
+        let left = if b.is_multiple_of(blocks.columns) { Vector::STILL } else { vectors[b - 1] };
+        Self { left, up: b.checked_sub(blocks.columns).map_or(Vector::STILL, |up| vectors[up]) }
+    }
+
     fn left_context(self) -> usize {
         usize::from(self.left == self.up) * 2 + usize::from(self.left.moves())
     }

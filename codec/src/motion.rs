@@ -3,10 +3,6 @@
 //! A vector holds for a block of [`BLOCK`] × [`BLOCK`] positions and points into the frame before in half positions. Half positions
 //! are means of neighbours, which finds what moved by less than a position, and averages the noise of quantisation besides.
 
-mod search;
-
-pub use search::MotionSearch;
-
 /// Rows and columns of a block.
 pub const BLOCK: usize = 2;
 /// Longest vector each way, in half positions.

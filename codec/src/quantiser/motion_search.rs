@@ -1,8 +1,8 @@
 //! The encoder's search for vectors: for every block the one that leaves the least beyond what quantisation drops, vector bits counted.
 
-use super::{BLOCK, Blocks, REACH, SPAN, Vector};
+use super::{FREE, Scaling, costs_of_prediction};
 use crate::inner::native::vectors::{Beside, VectorModels};
-use crate::quantiser::{FREE, Scaling};
+use crate::motion::{Blocks, REACH, SPAN, Vector};
 use pulp::{Arch, Simd, WithSimd};
 
 /// Components that are looked at: those behind them are nearly all quantised to zero.
@@ -55,7 +55,7 @@ impl MotionSearch {
         let near = planes.len().min(NEAR * n);
         let (planes, before) = (&planes[..near], &before[..near]);
         out.fill(Vector::STILL);
-        costs_of_standing(planes, before, scaling, &mut self.intra, &mut self.still);
+        costs_of_prediction(planes, before, scaling, &mut self.intra, &mut self.still);
         self.pick_blocks();
         if self.positions.is_empty() {
             return;
@@ -68,9 +68,7 @@ impl MotionSearch {
             }
             let first = next;
             next += self.blocks.positions(b).count();
-            let columns = self.blocks.columns;
-            let left = if b.is_multiple_of(columns) { Vector::STILL } else { out[b - 1] };
-            let beside = Beside { left, up: b.checked_sub(columns).map_or(Vector::STILL, |up| out[up]) };
+            let beside = Beside::of(b, self.blocks, out);
             let cost = |vector: Vector| {
                 let (y, x) = ((vector.y + REACH as i8) as usize, (vector.x + REACH as i8) as usize);
                 let positions = self.positions[first..next].iter().zip(&self.costs[first..next]);
@@ -148,21 +146,6 @@ impl WithSimd for Plane<'_> {
     }
 }
 
-/// What lies beyond [`FREE`] of every position: without prediction, and predicted from itself.
-fn costs_of_standing(planes: &[f32], before: &[i32], scaling: Scaling<'_>, intra: &mut [f32], still: &mut [f32]) {
-    let n = intra.len();
-    intra.fill(0.0);
-    still.fill(0.0);
-    for (plane, before) in planes.chunks_exact(n).zip(before.chunks_exact(n)) {
-        let costs = intra.iter_mut().zip(still.iter_mut());
-        for (((&v, &r), &inverse), (intra, still)) in plane.iter().zip(before).zip(scaling.inverse_steps).zip(costs) {
-            let v = v * scaling.to_units;
-            *intra += ((v * inverse).abs() - FREE).max(0.0);
-            *still += (((v - r as f32) * inverse).abs() - FREE).max(0.0);
-        }
-    }
-}
-
 /// A plane at twice its resolution, with an edge as wide as the longest vector.
 #[derive(Debug)]
 struct Doubled {
@@ -218,7 +201,7 @@ impl Doubled {
     }
 }
 
-const _: () = assert!(SPAN <= ROW && REACH == 2 && BLOCK == 2);
+const _: () = assert!(SPAN <= ROW && REACH == 2);
 
 #[cfg(test)]
 mod tests {
