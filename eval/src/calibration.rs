@@ -5,6 +5,7 @@ use crate::chains::Wanted;
 use crate::features::layout;
 use crate::network::{Front, Network};
 use crate::output;
+use crate::patchwork::Patchworks;
 use crate::progress::Progress;
 use crate::sequence::{open_picture, pictures};
 use crate::video::VideoReader;
@@ -25,7 +26,7 @@ const COMPONENTS: u32 = 640;
 /// Directions of the features along which a task is measured, and pictures that it is measured on, spread over all. More of either is a
 /// little better and takes as much longer (docs/evaluation.md).
 const DIRECTIONS: u32 = 256;
-const MEASURED: u64 = 24;
+const MEASURED: u64 = 32;
 
 /// A sequence or a video to learn from, every n-th picture of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,6 +92,66 @@ impl Source {
     }
 }
 
+/// What a transform is learnt from, and how large it is.
+#[derive(Debug, Clone)]
+pub struct Recipe {
+    /// Where its pictures come from.
+    pub sources: Vec<Source>,
+    /// [Patchworks] that are made, and learnt from, for every picture.
+    pub patchworks: u32,
+    /// Components; `None` = 640, or the dimension if that is less.
+    pub components: Option<u32>,
+}
+
+impl Recipe {
+    /// What is learnt from, without any path.
+    fn label(&self) -> String {
+        let sources: Vec<String> = self.sources.iter().map(Source::label).collect();
+        let patchworks = match self.patchworks {
+            0 => String::new(),
+            1 => " and a patchwork for every picture".into(),
+            n => format!(" and {n} patchworks for every picture"),
+        };
+        sources.join(", ") + &patchworks
+    }
+
+    /// Gives the features of every `every`-th picture to `take`, patchworks counted.
+    fn each(
+        &self,
+        every: usize,
+        front: &mut Front,
+        layout: &Layout,
+        mut take: impl FnMut(&[Vec<f16>]) -> Result<()>,
+    ) -> Result<()> {
+        let mut narrow: Vec<Vec<f16>> =
+            layout.layers().iter().map(|l| vec![f16::ZERO; l.shape.elements() as usize]).collect();
+        let mut patchworks = Patchworks::new(front.size());
+        let mut n = 0;
+        let mut picture = |picture: &RgbImage| {
+            n += 1;
+            if (n - 1) % every != 0 {
+                return Ok(());
+            }
+            // Through binary16, as `fcm calibrate` sees them in a file of features.
+            for (to, from) in narrow.iter_mut().zip(front.run(picture)?) {
+                to.convert_from_f32_slice(&from);
+            }
+            take(&narrow)
+        };
+        for source in &self.sources {
+            let each = source.each(|shown| {
+                picture(shown)?;
+                if self.patchworks > 0 {
+                    patchworks.show(shown);
+                }
+                (0..self.patchworks).try_for_each(|_| picture(&patchworks.make()))
+            });
+            each.with_context(|| format!("cannot calibrate on {}", source.label()))?;
+        }
+        Ok(())
+    }
+}
+
 /// Where the transform of a run comes from.
 #[derive(Debug, Clone)]
 pub enum Calibration {
@@ -98,8 +159,8 @@ pub enum Calibration {
     None,
     /// A file.
     File(PathBuf),
-    /// Learnt from these, with so many components.
-    Learn(Vec<Source>, Option<u32>),
+    /// Learnt by this recipe.
+    Learn(Recipe),
 }
 
 /// A transform, and what reports say of it.
@@ -150,18 +211,18 @@ impl Calibration {
                 let label = format!("{} ({kind}K = {})", transform.id(), transform.components());
                 Ok(Calibrated { transform: Some(transform), task: None, label })
             }
-            Calibration::Learn(sources, components) => {
-                let sources: Vec<&Source> = sources.iter().filter(|s| !s.is(tested)).collect();
+            Calibration::Learn(recipe) => {
+                let mut recipe = recipe.clone();
+                recipe.sources.retain(|s| !s.is(tested));
                 let name = || tested.file_name().unwrap_or(tested.as_os_str()).to_string_lossy();
                 ensure!(
-                    !sources.is_empty(),
+                    !recipe.sources.is_empty(),
                     "nothing to calibrate on is left for {}, which is not learnt from",
                     name()
                 );
-                let learn = |task| learn(&sources, *components, task, network, threads, cache).map(Arc::new);
+                let learn = |task| learn(&recipe, task, network, threads, cache).map(Arc::new);
                 let transform = learn(false)?;
-                let labels: Vec<String> = sources.iter().map(|s| s.label()).collect();
-                let label = format!("K = {}, learnt from {}", transform.components(), labels.join(", "));
+                let label = format!("K = {}, learnt from {}", transform.components(), recipe.label());
                 Ok(Calibrated { transform: Some(transform), task: if task { Some(learn(true)?) } else { None }, label })
             }
         }
@@ -178,24 +239,18 @@ pub fn read(path: &Path) -> Result<Transform> {
     Transform::from_bytes(&bytes, &Limits::default()).with_context(context)
 }
 
-/// Learns a transform with a probe from sources, fitted to the task or not, unless that was done before.
+/// Learns a transform with a probe by a recipe, fitted to the task or not, unless that was done before.
 ///
 /// # Errors
 /// When a source cannot be read, the network fails, or there are not so many components.
-pub fn learn(
-    sources: &[&Source],
-    components: Option<u32>,
-    task: bool,
-    network: &Network,
-    threads: usize,
-    cache: &Cache,
-) -> Result<Transform> {
+pub fn learn(recipe: &Recipe, task: bool, network: &Network, threads: usize, cache: &Cache) -> Result<Transform> {
     let mut hashes = Vec::new();
-    for source in sources {
+    for source in &recipe.sources {
         hashes.push(json!([source.hash()?, source.stride]));
     }
     let key = json!({
-        "network": network.front_key(), "sources": hashes, "components": components.unwrap_or(COMPONENTS),
+        "network": network.front_key(), "sources": hashes, "patchworks": recipe.patchworks,
+        "components": recipe.components.unwrap_or(COMPONENTS),
         "codec": env!("FCM_EVAL_CODEC"), "back": network.back_key(),
         "task": task.then(|| json!([DIRECTIONS, MEASURED, env!("FCM_EVAL_NETWORK")])),
     });
@@ -208,53 +263,26 @@ pub fn learn(
     let mut calibrator = Calibrator::new(layout.clone(), &Limits::default())?;
     let mut pictures = 0u64;
     let progress = Progress::counter("calibrating");
-    each_features(sources, 1, &mut front, &layout, |narrow| {
+    recipe.each(1, &mut front, &layout, |narrow| {
         pictures += 1;
         calibrator.add(&tensors(narrow))?;
         progress.frame()
     })?;
     let dimension = calibrator.dimension();
-    let components = components.unwrap_or_else(|| dimension.min(COMPONENTS));
+    let components = recipe.components.unwrap_or_else(|| dimension.min(COMPONENTS));
     ensure!(components <= dimension, "--components is {components}, legal are 1 to {dimension} for these layers");
     let moments = calibrator.moments()?;
     let transform = if task {
         let every = pictures.div_ceil(MEASURED) as usize;
         let directions = moments.transform(Some(DIRECTIONS.min(dimension)))?;
-        let meter = sensitivity(&directions, sources, every, network, threads, &mut front, &layout)?;
+        let meter = sensitivity(&directions, recipe, every, network, threads, &mut front, &layout)?;
         moments.transform_for(Some(components), &meter)?
     } else {
         moments.transform(Some(components))?
     };
-    let transform = with_probe(transform, sources, network, threads, &mut front, &layout)?;
+    let transform = with_probe(transform, recipe, network, threads, &mut front, &layout)?;
     output::write(&path, &transform.to_bytes())?;
     Ok(transform)
-}
-
-/// Gives the features of every `every`-th picture of the sources to `take`.
-fn each_features(
-    sources: &[&Source],
-    every: usize,
-    front: &mut Front,
-    layout: &Layout,
-    mut take: impl FnMut(&[Vec<f16>]) -> Result<()>,
-) -> Result<()> {
-    let mut narrow: Vec<Vec<f16>> =
-        layout.layers().iter().map(|l| vec![f16::ZERO; l.shape.elements() as usize]).collect();
-    let mut n = 0;
-    for source in sources {
-        source.each(|picture| {
-            n += 1;
-            if (n - 1) % every != 0 {
-                return Ok(());
-            }
-            // Through binary16, as `fcm calibrate` sees them in a file of features.
-            for (to, from) in narrow.iter_mut().zip(front.run(picture)?) {
-                to.convert_from_f32_slice(&from);
-            }
-            take(&narrow).with_context(|| format!("cannot calibrate on {}", source.label()))
-        })?;
-    }
-    Ok(())
 }
 
 fn tensors(narrow: &[Vec<f16>]) -> Vec<TensorRef<'_>> {
@@ -264,7 +292,7 @@ fn tensors(narrow: &[Vec<f16>]) -> Vec<TensorRef<'_>> {
 /// The transform with a probe for what the back half finds in the same pictures; as it is where it finds nothing.
 fn with_probe(
     transform: Transform,
-    sources: &[&Source],
+    recipe: &Recipe,
     network: &Network,
     threads: usize,
     front: &mut Front,
@@ -280,7 +308,7 @@ fn with_probe(
     let mut labels = vec![false; rows * columns];
     let mut found = 0u64;
     let progress = Progress::counter("learning relevance");
-    each_features(sources, 1, front, layout, |narrow| {
+    recipe.each(1, front, layout, |narrow| {
         labels.fill(false);
         back.run_f16(narrow, &identity)?.iter().for_each(|d| mark(d.rect, cell, columns, &mut labels));
         found += labels.iter().filter(|&&l| l).count() as u64;
@@ -293,7 +321,7 @@ fn with_probe(
 /// How far what the back half finds moves with the features, along the vectors of a transform.
 fn sensitivity(
     directions: &Transform,
-    sources: &[&Source],
+    recipe: &Recipe,
     every: usize,
     network: &Network,
     threads: usize,
@@ -304,7 +332,7 @@ fn sensitivity(
     let mut back = network.open_back(&names, front.size(), threads)?;
     let mut meter = SensitivityMeter::new(directions, layout.clone(), directions.components(), &Limits::default())?;
     let progress = Progress::counter("measuring the task, outputs of changed features");
-    each_features(sources, every, front, layout, |narrow| {
+    recipe.each(every, front, layout, |narrow| {
         let mut response = None;
         meter.measure(&tensors(narrow), |layers| {
             progress.frame()?;

@@ -15,6 +15,7 @@ mod folder;
 mod network;
 mod npz;
 mod output;
+mod patchwork;
 mod progress;
 mod report;
 mod sequence;

@@ -237,6 +237,7 @@ fn a_transform_is_fitted_to_the_task_and_written_for_the_elements() {
     let (task, plain) = (calibrate("task.fcmt", &[]), calibrate("plain.fcmt", &["--plain"]));
     assert_eq!((&task["task"], &plain["task"]), (&true.into(), &false.into()));
     assert_ne!(task["id"], plain["id"]);
+    assert_ne!(calibrate("close.fcmt", &["--patchworks", "0"])["id"], task["id"]);
     let version = |name: &str| std::fs::read(folder.path(name)).unwrap()[4];
     assert_eq!((version("task.fcmt"), version("plain.fcmt") < 4), (4, true));
     // The file is what the chain learns.

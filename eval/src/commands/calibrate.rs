@@ -1,7 +1,7 @@
 //! `fcm-eval calibrate`: a transform for a split network from pictures, fitted to what its back half finds.
 
 use super::{CacheOptions, NetworkOptions, print};
-use crate::calibration::{Source, learn};
+use crate::calibration::{Recipe, Source, learn};
 use crate::output;
 use anyhow::Result;
 use serde_json::json;
@@ -20,6 +20,9 @@ pub struct Arguments {
     /// Components kept [default: 640, or the dimension if that is less]
     #[arg(short = 'K', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     components: Option<u32>,
+    /// Patchworks of four or nine pictures learnt from besides each picture, so that what is far away is learnt too; 0 = none
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(..=16))]
+    patchworks: u32,
     /// The Karhunen–Loève transform of the features, whatever the back half makes of them
     #[arg(long)]
     plain: bool,
@@ -40,9 +43,10 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let network = arguments.network.network()?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let sources: Vec<&Source> = arguments.sources.iter().collect();
+    let Arguments { sources, patchworks, components, .. } = arguments;
+    let recipe = Recipe { sources: sources.clone(), patchworks: *patchworks, components: *components };
     let task = !arguments.plain;
-    let transform = learn(&sources, arguments.components, task, &network, threads, &arguments.cache.cache())?;
+    let transform = learn(&recipe, task, &network, threads, &arguments.cache.cache())?;
     output::write(&arguments.output, &transform.to_bytes())?;
     let (id, components, energy) = (transform.id().to_string(), transform.components(), transform.energy(u32::MAX));
     print(&if arguments.json {

@@ -2,7 +2,7 @@
 
 use super::{CacheOptions, NetworkOptions, command_line, print};
 use crate::accuracy::{self, Part};
-use crate::calibration::{self, Calibration, Source};
+use crate::calibration::{self, Calibration, Recipe, Source};
 use crate::chains::{self, Setting, Wanted};
 use crate::evaluate::{self, Outcome, Prepared, Run};
 use crate::features::dims;
@@ -43,6 +43,9 @@ pub struct Arguments {
     /// Components of the learnt transform [default: 640, or the dimension if that is less]
     #[arg(long, value_name = "K", requires = "calibrate", value_parser = clap::value_parser!(u32).range(1..))]
     components: Option<u32>,
+    /// Patchworks of four or nine pictures learnt from besides each picture; 0 = none
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(..=16))]
+    patchworks: u32,
     /// Chains to run
     #[arg(long, value_name = "CHAIN,…", value_delimiter = ',', default_values_t = chains::NAMES.map(str::to_owned))]
     chains: Vec<String>,
@@ -125,7 +128,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let calibration = match (&arguments.transform, &arguments.calibrate[..]) {
         (Some(path), _) => Calibration::File(path.clone()),
         (None, []) => Calibration::None,
-        (None, sources) => Calibration::Learn(sources.to_vec(), arguments.components),
+        (None, sources) => Calibration::Learn(Recipe {
+            sources: sources.to_vec(),
+            patchworks: arguments.patchworks,
+            components: arguments.components,
+        }),
     };
     let mut sequences = Vec::new();
     // All are opened first, so that a wrong one is named before the long work begins.
