@@ -273,7 +273,7 @@ pub fn learn(recipe: &Recipe, task: bool, network: &Network, threads: usize, cac
     ensure!(components <= dimension, "--components is {components}, legal are 1 to {dimension} for these layers");
     let moments = calibrator.moments()?;
     let transform = if task {
-        let every = pictures.div_ceil(MEASURED) as usize;
+        let every = spread(pictures, MEASURED, u64::from(recipe.patchworks) + 1) as usize;
         let directions = moments.transform(Some(DIRECTIONS.min(dimension)))?;
         let meter = sensitivity(&directions, recipe, every, network, threads, &mut front, &layout)?;
         moments.transform_for(Some(components), &meter)?
@@ -283,6 +283,13 @@ pub fn learn(recipe: &Recipe, task: bool, network: &Network, threads: usize, cac
     let transform = with_probe(transform, recipe, network, threads, &mut front, &layout)?;
     output::write(&path, &transform.to_bytes())?;
     Ok(transform)
+}
+
+/// Every how-manieth of `count` pictures makes about `wanted`. Each comes with its patchworks in a cycle, and whatever has a place in it is to be
+/// among them.
+fn spread(count: u64, wanted: u64, cycle: u64) -> u64 {
+    let every = count.div_ceil(wanted).max(1);
+    (every..).find(|every| (2..=cycle).all(|n| every % n != 0 || cycle % n != 0)).unwrap_or(every)
 }
 
 fn tensors(narrow: &[Vec<f16>]) -> Vec<TensorRef<'_>> {
@@ -370,6 +377,18 @@ mod tests {
         assert_eq!(marked, [5, 6, 9, 10]);
         mark(Rect::new(-100.0, -100.0, 10.0, 10.0), (10.0, 10.0), 4, &mut labels);
         assert!(labels[0]);
+    }
+
+    #[test]
+    fn pictures_and_patchworks_are_both_asked_about() {
+        for (count, cycle) in [(1, 1), (7, 2), (238, 2), (384, 2), (357, 3), (1000, 6), (5000, 17)] {
+            let every = spread(count, 32, cycle);
+            let taken: Vec<u64> = (0..count).step_by(every as usize).collect();
+            assert!(taken.len() <= 32 && taken.len() as u64 >= count.min(20), "{count}: {}", taken.len());
+            let places: std::collections::HashSet<u64> = taken.iter().map(|n| n % cycle).collect();
+            assert_eq!(places.len() as u64, cycle.min(count), "{count} in cycles of {cycle}");
+        }
+        assert_eq!(spread(0, 32, 2), 1);
     }
 
     #[test]
