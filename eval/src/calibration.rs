@@ -289,7 +289,7 @@ pub fn learn(recipe: &Recipe, task: bool, network: &Network, threads: usize, cac
 /// among them.
 fn spread(count: u64, wanted: u64, cycle: u64) -> u64 {
     let every = count.div_ceil(wanted).max(1);
-    (every..).find(|every| (2..=cycle).all(|n| every % n != 0 || cycle % n != 0)).unwrap_or(every)
+    (every..).find(|every| (2..=cycle).all(|n| !every.is_multiple_of(n) || !cycle.is_multiple_of(n))).unwrap_or(every)
 }
 
 fn tensors(narrow: &[Vec<f16>]) -> Vec<TensorRef<'_>> {
