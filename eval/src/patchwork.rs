@@ -37,7 +37,7 @@ impl Patchworks {
         }
         // A window is shrunk less than the whole, so the whole needs no more pixels than the network would see of it.
         let (width, height) = picture.dimensions();
-        let shrink = (ratio(self.size.0, width)).max(ratio(self.size.1, height)).min(1.0);
+        let shrink = ratio(self.size.0, width).max(ratio(self.size.1, height)).min(1.0);
         let side = |pixels: u32| ((f64::from(pixels) * shrink).round() as u32).max(1);
         let small = imageops::resize(picture, side(width), side(height), FilterType::Triangle);
         if place == self.pool.len() { self.pool.push(small) } else { self.pool[place] = small }
@@ -93,27 +93,34 @@ mod tests {
     use super::*;
     use image::Rgb;
 
-    /// Left half dark, right half bright, so that a mirrored one can be told.
+    /// Brighter (red) to the right, so that a mirrored one can be told; the blue says which one it is.
     fn picture(blue: u8) -> RgbImage {
-        RgbImage::from_fn(80, 60, |x, _| Rgb([if x < 40 { 20 } else { 200 }, 0, blue]))
+        RgbImage::from_fn(80, 60, |x, _| Rgb([3 * x as u8, 0, blue]))
     }
 
     #[test]
-    fn four_then_nine_windows_of_the_pictures_shown() {
+    fn four_then_nine_windows_of_the_pictures_shown_some_of_them_mirrored() {
         let mut patchworks = Patchworks::new((96, 72));
         for blue in 0..100 {
             patchworks.show(&picture(100 + blue));
         }
-        for side in [2, 3, 2] {
+        let mut mirrored = Vec::new();
+        for side in [2, 3, 2, 3] {
             let made = patchworks.make();
             assert_eq!(made.dimensions(), (96, 72));
-            let blues: Vec<u8> = (0..side * side)
-                .map(|n| made.get_pixel((n % side * 2 + 1) * 96 / side / 2, (n / side * 2 + 1) * 72 / side / 2)[2])
-                .collect();
-            // Every patch is of one picture, and of one that was shown; they are not all of the same.
-            assert!(blues.iter().all(|blue| (100..200).contains(blue)), "{blues:?}");
+            let (width, height) = (96 / side, 72 / side);
+            let mut blues = Vec::new();
+            for n in 0..side * side {
+                let patch = made.view(n % side * width, n / side * height, width, height);
+                let (first, last) = (patch.get_pixel(0, 0), patch.get_pixel(width - 1, height - 1));
+                // One picture in each, of those that were shown.
+                assert!(patch.pixels().all(|(_, _, p)| p[2] == first[2]) && (100..200).contains(&first[2]));
+                blues.push(first[2]);
+                mirrored.push(first[0] > last[0]);
+            }
             assert!(blues.iter().any(|blue| *blue != blues[0]), "{blues:?}");
         }
+        assert!(mirrored.contains(&true) && mirrored.contains(&false));
     }
 
     #[test]
