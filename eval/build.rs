@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 
 fn main() {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
-    let sources: [(&str, &[&str]); 3] = [
+    let sources: [(&str, &[&str]); 4] = [
         ("FCM_EVAL_CODEC", &["../codec/src"]),
         (
             "FCM_EVAL_NETWORK",
             &["../infer/src", "../analytics/src/detection", "../analytics/src/geometry.rs", "src/network.rs"],
         ),
+        ("FCM_EVAL_CALIBRATION", &["src/calibration.rs", "src/patchwork.rs"]),
         ("FCM_EVAL_CHAINS", &["src/chains"]),
     ];
     for (name, places) in sources {

@@ -251,8 +251,8 @@ pub fn learn(recipe: &Recipe, task: bool, network: &Network, threads: usize, cac
     let key = json!({
         "network": network.front_key(), "sources": hashes, "patchworks": recipe.patchworks,
         "components": recipe.components.unwrap_or(COMPONENTS),
-        "codec": env!("FCM_EVAL_CODEC"), "back": network.back_key(),
-        "task": task.then(|| json!([DIRECTIONS, MEASURED, env!("FCM_EVAL_NETWORK")])),
+        "back": network.back_key(), "task": task,
+        "code": [env!("FCM_EVAL_CALIBRATION"), env!("FCM_EVAL_CODEC"), env!("FCM_EVAL_NETWORK")],
     });
     let path = cache.path("fcmt", &key);
     if path.exists() {
