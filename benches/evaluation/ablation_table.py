@@ -126,7 +126,7 @@ def main():
     text = f"""# What every tool is worth
 
 Command: `{command}`  
-Data: the first 96 frames of each sequence; transforms learnt as for `make results` (a sequence that is tested is left out), K = 640  
+Data: the first 96 frames of each sequence; transforms learnt as for `make results` (a sequence that is tested is left out), K = 640, fitted to the task 128  
 Machine: {head['machine']}  
 Commit: {head['commit']}
 

@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 /// Names of the measures, in the order of [`Accuracy::values`].
 pub const NAMES: [&str; 5] = ["AP50", "AP75", "MOTA", "IDF1", "HOTA"];
+/// Which of them are of tracks.
+pub const OF_TRACKS: std::ops::RangeFrom<usize> = 2..;
 /// Least overlap of a box with an object that it finds, for MOTA and IDF1.
 const LEAST_IOU: f64 = 0.5;
 
@@ -47,12 +49,12 @@ pub struct Part<'a> {
 /// Measures one sequence, or several as if they were one long one whose parts share no persons.
 ///
 /// # Errors
-/// None with the tracker's default settings.
-pub fn measure(parts: &[Part<'_>]) -> Result<Accuracy> {
+/// When the tracker's settings are not legal.
+pub fn measure(parts: &[Part<'_>], tracker: &TrackerConfig) -> Result<Accuracy> {
     let (mut clear, mut identity, mut hota) = (None, None, None);
     let (mut detections, mut boxes) = (Vec::new(), Vec::new());
     for part in parts {
-        let tracks = track(part.detections)?;
+        let tracks = track(part.detections, tracker)?;
         add(&mut clear, ClearMot::evaluate(part.truth, &tracks, LEAST_IOU), ClearMot::merge);
         add(&mut identity, Identity::evaluate(part.truth, &tracks, LEAST_IOU), Identity::merge);
         add(&mut hota, Hota::evaluate(part.truth, &tracks), Hota::merge);
@@ -76,8 +78,8 @@ fn add<T>(sum: &mut Option<T>, part: T, merge: impl FnOnce(&mut T, &T)) {
     }
 }
 
-fn track(detections: &[Vec<Detection>]) -> Result<Vec<Vec<Object>>> {
-    let mut tracker = Tracker::new(TrackerConfig::default())?;
+fn track(detections: &[Vec<Detection>], settings: &TrackerConfig) -> Result<Vec<Vec<Object>>> {
+    let mut tracker = Tracker::new(settings.clone())?;
     let objects = |found: &[Detection]| {
         let tracked = tracker.update(found);
         tracked.iter().map(|t| Object { id: t.id as i64, rect: t.rect }).collect()
@@ -99,7 +101,7 @@ mod tests {
     #[test]
     fn what_is_found_everywhere_is_perfect() {
         let (found, truth) = walk(10, 5.0);
-        let accuracy = measure(&[Part { detections: &found, truth: &truth }]).unwrap();
+        let accuracy = measure(&[Part { detections: &found, truth: &truth }], &TrackerConfig::default()).unwrap();
         for (name, value) in NAMES.iter().zip(accuracy.values()) {
             assert!((value.unwrap() - 1.0).abs() < 1e-9, "{name} {value:?}");
         }
@@ -111,7 +113,7 @@ mod tests {
         let (_, missed) = walk(10, 300.0);
         let nothing = vec![Vec::new(); 10];
         let parts = [Part { detections: &found, truth: &truth }, Part { detections: &nothing, truth: &missed }];
-        let accuracy = measure(&parts).unwrap();
+        let accuracy = measure(&parts, &TrackerConfig::default()).unwrap();
         assert!((accuracy.ap50.unwrap() - 0.75).abs() < 1e-9);
         assert!((accuracy.mota.unwrap() - 0.75).abs() < 1e-9);
         // 30 of 40 right by one identity: 2 · 30 / (40 + 30).
@@ -120,7 +122,7 @@ mod tests {
 
     #[test]
     fn without_anything_to_find_there_is_no_measure() {
-        let accuracy = measure(&[Part { detections: &[vec![]], truth: &[vec![]] }]).unwrap();
+        let accuracy = measure(&[Part { detections: &[vec![]], truth: &[vec![]] }], &TrackerConfig::default()).unwrap();
         assert_eq!((accuracy.ap50, accuracy.mota), (None, None));
     }
 }

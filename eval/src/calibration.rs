@@ -23,6 +23,8 @@ use std::sync::Arc;
 
 /// Components kept when nothing else is asked for, as in `fcm calibrate`.
 const COMPONENTS: u32 = 640;
+/// The same of a transform fitted to a task, whose first ones hold what the task needs. More take longer and serve it no better.
+const TASK_COMPONENTS: u32 = 128;
 /// Directions of the features along which a task is measured, and pictures that it is measured on, spread over all. More of either is a
 /// little better and takes as much longer (docs/evaluation.md).
 const DIRECTIONS: u32 = 256;
@@ -99,7 +101,7 @@ pub struct Recipe {
     pub sources: Vec<Source>,
     /// [Patchworks] that are made, and learnt from, for every picture.
     pub patchworks: u32,
-    /// Components; `None` = 640, or the dimension if that is less.
+    /// Components; `None` = 640, of a transform fitted to the task 128, or the dimension if that is less.
     pub components: Option<u32>,
 }
 
@@ -222,8 +224,11 @@ impl Calibration {
                 );
                 let learn = |task| learn(&recipe, task, network, threads, cache).map(Arc::new);
                 let transform = learn(false)?;
-                let label = format!("K = {}, learnt from {}", transform.components(), recipe.label());
-                Ok(Calibrated { transform: Some(transform), task: if task { Some(learn(true)?) } else { None }, label })
+                let task = if task { Some(learn(true)?) } else { None };
+                let fitted =
+                    task.as_ref().map_or_else(String::new, |t| format!(" (fitted to the task: {})", t.components()));
+                let label = format!("K = {}{fitted}, learnt from {}", transform.components(), recipe.label());
+                Ok(Calibrated { transform: Some(transform), task, label })
             }
         }
     }
@@ -244,13 +249,14 @@ pub fn read(path: &Path) -> Result<Transform> {
 /// # Errors
 /// When a source cannot be read, the network fails, or there are not so many components.
 pub fn learn(recipe: &Recipe, task: bool, network: &Network, threads: usize, cache: &Cache) -> Result<Transform> {
+    let default = if task { TASK_COMPONENTS } else { COMPONENTS };
     let mut hashes = Vec::new();
     for source in &recipe.sources {
         hashes.push(json!([source.hash()?, source.stride]));
     }
     let key = json!({
         "network": network.front_key(), "sources": hashes, "patchworks": recipe.patchworks,
-        "components": recipe.components.unwrap_or(COMPONENTS),
+        "components": recipe.components.unwrap_or(default),
         "back": network.back_key(), "task": task,
         "code": [env!("FCM_EVAL_CALIBRATION"), env!("FCM_EVAL_CODEC"), env!("FCM_EVAL_NETWORK")],
     });
@@ -269,7 +275,7 @@ pub fn learn(recipe: &Recipe, task: bool, network: &Network, threads: usize, cac
         progress.frame()
     })?;
     let dimension = calibrator.dimension();
-    let components = recipe.components.unwrap_or_else(|| dimension.min(COMPONENTS));
+    let components = recipe.components.unwrap_or_else(|| dimension.min(default));
     ensure!(components <= dimension, "--components is {components}, legal are 1 to {dimension} for these layers");
     let moments = calibrator.moments()?;
     let transform = if task {

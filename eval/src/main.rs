@@ -42,6 +42,7 @@ enum Command {
     Compare(commands::compare::Arguments),
     Features(commands::features::Arguments),
     Calibrate(commands::calibrate::Arguments),
+    Tracker(commands::tracker::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         Command::Compare(a) => commands::compare::run(&a),
         Command::Features(a) => commands::features::run(&a),
         Command::Calibrate(a) => commands::calibrate::run(&a),
+        Command::Tracker(a) => commands::tracker::run(&a),
     });
     match result {
         Ok(()) => ExitCode::SUCCESS,

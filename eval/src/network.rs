@@ -4,6 +4,7 @@ use crate::cache::hash_file;
 use anyhow::{Context, Result, bail, ensure};
 use fcm_analytics::detection::{Detection, Detector, DetectorConfig, Head, Response, Tensor};
 use fcm_analytics::geometry::Placement;
+use fcm_analytics::tracking::{Tracker, TrackerConfig};
 use fcm_infer::{ChannelOrder, Model, ModelOptions, Picture, PictureFormat, PictureInput, Preprocess, Scaling};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -36,6 +37,9 @@ pub struct Description {
     /// What the outputs mean.
     #[serde(default)]
     pub head: HeadDescription,
+    /// What of its boxes is tracked.
+    #[serde(default)]
+    pub tracker: TrackerDescription,
 }
 
 /// From a picture to the input tensor.
@@ -123,6 +127,23 @@ impl Default for HeadDescription {
     }
 }
 
+/// Which boxes are tracked: networks differ in how sure they are of what they find.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct TrackerDescription {
+    /// Boxes of at least this score begin tracks.
+    pub high: f32,
+    /// Boxes of at least this score go on tracks.
+    pub low: f32,
+}
+
+impl Default for TrackerDescription {
+    fn default() -> Self {
+        let TrackerConfig { high, low, .. } = TrackerConfig::default();
+        Self { high, low }
+    }
+}
+
 /// A network whose files were found.
 #[derive(Debug, Clone)]
 pub struct Network {
@@ -201,12 +222,25 @@ impl Network {
             }
             _ => bail!("legal are either front and back or a whole model and its cut"),
         };
-        Ok(Self { description, front, back, library })
+        let network = Self { description, front, back, library };
+        Tracker::new(network.tracker())?;
+        Ok(network)
     }
 
     /// What reports call it.
     pub fn name(&self) -> &str {
         &self.description.name
+    }
+
+    /// The tracker's settings for its boxes.
+    pub fn tracker(&self) -> TrackerConfig {
+        let TrackerDescription { high, low } = self.description.tracker;
+        TrackerConfig { high, low, ..TrackerConfig::default() }
+    }
+
+    /// The same as the description has them.
+    pub fn thresholds(&self) -> TrackerDescription {
+        self.description.tracker
     }
 
     /// What decides the features.

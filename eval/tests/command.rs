@@ -296,3 +296,42 @@ fn a_learned_pair_is_run_and_named_as_one() {
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("basis.fcmt is a basis"));
 }
+
+#[test]
+fn the_tracker_begins_tracks_at_the_score_that_the_network_asks_for() {
+    let folder = Folder::new("tracker");
+    let mota = |name: &str| {
+        let output = folder.eval(&["run", "--network", name, "--chains", "uncompressed", "--json", "walk"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (
+            report["tracker"]["high"].as_f64().unwrap(),
+            rows(&report, "walk", "uncompressed")[0]["MOTA"].as_f64().unwrap(),
+        )
+    };
+    let described = |name: &str, thresholds: &str| {
+        let text = std::fs::read_to_string(folder.0.join("block.toml")).unwrap();
+        std::fs::write(folder.0.join(name), format!("{text}[tracker]\n{thresholds}\n")).unwrap();
+    };
+    described("strict.toml", "high = 1.0");
+    let ((usual, tracked), (strict, missed)) = (mota("block.toml"), mota("strict.toml"));
+    assert!((usual - 0.6).abs() < 1e-6 && strict == 1.0);
+    // It finds more than the block, so what is tracked may be worse than nothing.
+    assert!(tracked != 0.0 && missed == 0.0, "{tracked} {missed}");
+
+    let output = folder.eval(&["tracker", "--network", "strict.toml", "--json", "walk"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let trials: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let at = |high: f64| {
+        let all = trials["trials"].as_array().unwrap();
+        all.iter().find(|t| (t["high"].as_f64().unwrap() - high).abs() < 1e-6).unwrap()["MOTA"].as_f64().unwrap()
+    };
+    assert!((at(0.6) - tracked).abs() < 1e-9, "{trials}");
+    let best = at(trials["best"].as_f64().unwrap());
+    assert!(trials["trials"].as_array().unwrap().iter().all(|t| t["MOTA"].as_f64().unwrap() <= best), "{trials}");
+
+    described("wrong.toml", "high = 0.1");
+    let refused = folder.eval(&["tracker", "--network", "wrong.toml", "walk"]);
+    let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && errors.contains("wrong.toml") && errors.contains("0.1"), "{errors}");
+}

@@ -4,6 +4,7 @@ pub mod calibrate;
 pub mod compare;
 pub mod features;
 pub mod run;
+pub mod tracker;
 
 use crate::network::{Description, Network};
 use anyhow::{Result, bail};
@@ -61,6 +62,7 @@ impl NetworkOptions {
             cut: self.cut.clone(),
             picture: Default::default(),
             head: Default::default(),
+            tracker: Default::default(),
         };
         folders.insert(0, PathBuf::new());
         Network::new(description, &folders, self.library.clone())

@@ -10,6 +10,7 @@ use crate::progress::warn;
 use crate::report::{self, Report, Row, SequenceReport};
 use crate::sequence::{Sequence, fraction};
 use anyhow::{Context, Result, bail, ensure};
+use fcm_analytics::tracking::TrackerConfig;
 use fcm_codec::Transform;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,7 +41,7 @@ pub struct Arguments {
     /// Without this and --transform: block DCT
     #[arg(long, value_name = "SOURCE[:STRIDE]", num_args = 1)]
     calibrate: Vec<Source>,
-    /// Components of the learnt transform [default: 640, or the dimension if that is less]
+    /// Components of learnt transforms [default: 640, of those fitted to the task 128, or the dimension if that is less]
     #[arg(long, value_name = "K", requires = "calibrate", value_parser = clap::value_parser!(u32).range(1..))]
     components: Option<u32>,
     /// Patchworks of four or nine pictures learnt from besides each picture; 0 = none
@@ -159,8 +160,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         machine: report::machine(),
         commit: env!("FCM_EVAL_COMMIT").into(),
         network: network.name().into(),
+        tracker: network.thresholds(),
         workers,
-        sequences: reports(&prepared, &runs, &pairs, &outcomes, &references)?,
+        sequences: reports(&prepared, &runs, &pairs, &outcomes, &references, &network.tracker())?,
     };
     if let Some(stem) = &arguments.output
         && let Some(error) = report.write(stem)?
@@ -216,6 +218,7 @@ fn reports(
     pairs: &[(&str, Arc<Transform>)],
     outcomes: &[Vec<Vec<Outcome>>],
     references: &[String],
+    tracker: &TrackerConfig,
 ) -> Result<Vec<SequenceReport>> {
     let mut all: Vec<Vec<usize>> = (0..prepared.len()).map(|n| vec![n]).collect();
     if prepared.len() > 1 {
@@ -230,7 +233,7 @@ fn reports(
         for (r, run) in runs.iter().enumerate() {
             for (s, setting) in run.settings.iter().enumerate() {
                 let of = |n: &usize| (&prepared[*n], &outcomes[*n][r][s]);
-                rows.push(row(run.chain.name(), *setting, &members.iter().map(of).collect::<Vec<_>>())?);
+                rows.push(row(run.chain.name(), *setting, &members.iter().map(of).collect::<Vec<_>>(), tracker)?);
             }
         }
         let first = &prepared[members[0]];
@@ -258,7 +261,7 @@ fn reports(
 }
 
 /// One chain at one setting on these sequences.
-fn row(chain: &str, setting: Setting, members: &[(&Prepared, &Outcome)]) -> Result<Row> {
+fn row(chain: &str, setting: Setting, members: &[(&Prepared, &Outcome)], tracker: &TrackerConfig) -> Result<Row> {
     let detections: Vec<_> = members.iter().map(|(_, o)| o.detections()).collect();
     let parts: Vec<Part<'_>> =
         members.iter().zip(&detections).map(|((p, _), d)| Part { detections: d, truth: &p.sequence.truth }).collect();
@@ -275,7 +278,7 @@ fn row(chain: &str, setting: Setting, members: &[(&Prepared, &Outcome)]) -> Resu
         setting: setting.to_string(),
         kbit_s: bytes as f64 * 8.0 / 1000.0 / duration,
         bytes,
-        accuracy: accuracy::measure(&parts)?,
+        accuracy: accuracy::measure(&parts, tracker)?,
         encode_ms: milliseconds(members.iter().map(|(_, o)| o.encoding).sum()),
         decode_ms: milliseconds(members.iter().map(|(_, o)| o.decoding).sum()),
     })

@@ -3,7 +3,8 @@
 mod markdown;
 pub mod plot;
 
-use crate::accuracy::{Accuracy, NAMES};
+use crate::accuracy::{Accuracy, NAMES, OF_TRACKS};
+use crate::network::TrackerDescription;
 use anyhow::{Context, Result, ensure};
 use fcm_analytics::metrics::bd_rate;
 use serde::{Deserialize, Serialize};
@@ -23,6 +24,9 @@ pub struct Report {
     pub commit: String,
     /// The network.
     pub network: String,
+    /// Which of its boxes were tracked; reports that do not say so have the tracker's defaults.
+    #[serde(default)]
+    pub tracker: TrackerDescription,
     /// Chains that ran at once while times were taken.
     pub workers: usize,
     /// One for each sequence, and if there are several a last one of all together.
@@ -212,7 +216,7 @@ pub struct ComparedSequence {
     pub rows: Vec<BdRow>,
 }
 
-/// BD-rates of the second report's chains against the same chains of the first.
+/// BD-rates of the second report's chains against the same chains of the first; of tracks only where both made them with the same thresholds.
 ///
 /// # Errors
 /// When the reports have no chain of a sequence in common, or are of other networks or frames.
@@ -226,7 +230,13 @@ pub fn compare(a: &Report, b: &Report) -> Result<Comparison> {
             let points = |rows: &[Row]| rows.iter().filter(|r| r.chain == **chain).count();
             points(&of_a.rows) > 1 && points(&of_b.rows) > 1
         };
-        let row = |c: &str| BdRow { chain: c.into(), rates: bd_rates(&of_b.rows, c, &of_a.rows, c) };
+        let row = |c: &str| {
+            let mut rates = bd_rates(&of_b.rows, c, &of_a.rows, c);
+            if a.tracker != b.tracker {
+                rates[OF_TRACKS].fill(None);
+            }
+            BdRow { chain: c.into(), rates }
+        };
         let rows: Vec<BdRow> = chains(&of_a.rows).into_iter().filter(both).map(row).collect();
         if !rows.is_empty() {
             sequences.push(ComparedSequence { name: of_a.name.clone(), rows });
@@ -312,6 +322,7 @@ pub mod tests {
             machine: "a machine".into(),
             commit: "0123456789ab".into(),
             network: "a network".into(),
+            tracker: TrackerDescription::default(),
             workers: 2,
             sequences: vec![sequence],
         }
@@ -364,6 +375,9 @@ pub mod tests {
         let rate = |chain: &str| rows.iter().find(|r| r.chain == chain).unwrap().rates[0].unwrap();
         assert!((rate("fcm-z-score") + 10.0).abs() < 1e-6 && rate("fcm-none").abs() < 1e-6);
         assert!(comparison.text().contains("-10.0 %"));
+        b.tracker.high = 0.5;
+        let rates = compare(&a, &b).unwrap().sequences[0].rows[0].rates;
+        assert!(rates[0].is_some() && rates[2].is_none(), "tracks of other thresholds are compared");
         b.sequences[0].frames = 95;
         assert!(compare(&a, &b).unwrap_err().to_string().contains("96 frames in A, 95 in B"));
         b.network = "other".into();
