@@ -32,7 +32,6 @@ CHAINS = {
 }
 QPS = (25, 30, 35, 39)
 MEASURES = ("ap50", "ap75", "mota")
-VIDEOS = ("one-by-one-person-detection.mp4:12", "bottle-detection.mp4:30")
 # The codec was decided on the first; the others are kept for this.
 REAL = (("TUD-Campus",), ("TUD-Stadtmitte", "PETS09-S2L1"))
 SCENES = os.path.join(common.ROOT, ".cache/results/scenes")
@@ -115,8 +114,7 @@ def main():
         if not os.path.isdir(data):
             print(f"skipped: {', '.join(group)}, no measuring data (FCM_DATA)", file=sys.stderr)
             continue
-        calibration = [os.path.join(data, "TUD-Campus:2"), *(os.path.join(common.DATA, "video", v) for v in VIDEOS)]
-        report = evaluate("yolox-nano-pan", sequences, calibration, arguments.jobs)
+        report = evaluate("yolox-nano-pan", sequences, common.calibration_sources(), arguments.jobs)
         found += rows(report, " and ".join(s["name"] for s in report["sequences"] if s["name"] != "All sequences"), each=True)
     if not found:
         return

@@ -21,6 +21,14 @@ PACKAGES = ("onnx", "onnxruntime", "numpy", "scipy", "numba", "opencv-python-hea
 SEQUENCE, NETWORK, FRAMES, FPS = "TUD-Stadtmitte", "yolox_pan", 96, 25.0
 
 
+# What is calibrated on, below DATA, with strides; as scripts/results does.
+CALIBRATION = ("mot/TUD-Campus:2", "video/one-by-one-person-detection.mp4:12", "video/bottle-detection.mp4:30")
+
+
+def calibration_sources():
+    return [os.path.join(DATA, source) for source in CALIBRATION]
+
+
 def prepare():
     """Checks that everything is there; makes a virtual environment, the feature files and the command where they are missing."""
     if not os.path.isdir(DATA) or not os.path.exists(os.path.join(LAB, "fcmlab.py")):

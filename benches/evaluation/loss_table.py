@@ -10,6 +10,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tomllib
 
 import common
 
@@ -60,16 +61,17 @@ def real(folder):
     common.prepare()
     test, _ = common.feature_files()
     transform = os.path.join(folder, "fitted.fcmt")
-    sources = ("mot/TUD-Campus:2", "video/one-by-one-person-detection.mp4:12", "video/bottle-detection.mp4:30")
-    network = ("--network", "eval/networks/yolox-nano-pan.toml")
-    run([os.path.join(common.TARGET, "release/fcm-eval"), "calibrate", *network, "-o", transform, *(os.path.join(common.DATA, s) for s in sources)])
+    network = os.path.join(common.ROOT, "eval/networks/yolox-nano-pan.toml")
+    run([os.path.join(common.TARGET, "release/fcm-eval"), "calibrate", "--network", network, "-o", transform, *common.calibration_sources()])
+    with open(network, "rb") as f:
+        high = tomllib.load(f)["tracker"]["high"]
     return dict(
         features=test,
         transform=transform,
         model=os.path.join(common.DATA, "models/yolox_nano_608x1088.pan.back.onnx"),
         truth=os.path.join(common.DATA, "mot", common.SEQUENCE),
         detect="input-width=1088 input-height=608 scaling=letterbox classes=0",
-        track="high-score=0.7 low-score=0.15",
+        track=f"high-score={high}",
         data=common.provenance()["data"] + ", fitted to the task, and patchworks (K = 128)",
     )
 

@@ -38,6 +38,31 @@ impl Accuracy {
     }
 }
 
+/// Which boxes are tracked: networks differ in how sure they are of what they find.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Thresholds {
+    /// Boxes of at least this score begin tracks.
+    pub high: f32,
+    /// Boxes of at least this score go on tracks.
+    pub low: f32,
+}
+
+impl Default for Thresholds {
+    fn default() -> Self {
+        let TrackerConfig { high, low, .. } = TrackerConfig::default();
+        Self { high, low }
+    }
+}
+
+impl Thresholds {
+    /// The tracker's settings.
+    pub fn config(self) -> TrackerConfig {
+        let Self { high, low } = self;
+        TrackerConfig { high, low, ..TrackerConfig::default() }
+    }
+}
+
 /// What was found in a sequence, and what there is.
 pub struct Part<'a> {
     /// Persons found in every frame, in pixels of the picture.
@@ -49,8 +74,8 @@ pub struct Part<'a> {
 /// Measures one sequence, or several as if they were one long one whose parts share no persons.
 ///
 /// # Errors
-/// When the tracker's settings are not legal.
-pub fn measure(parts: &[Part<'_>], tracker: &TrackerConfig) -> Result<Accuracy> {
+/// When the thresholds are not legal.
+pub fn measure(parts: &[Part<'_>], tracker: Thresholds) -> Result<Accuracy> {
     let (mut clear, mut identity, mut hota) = (None, None, None);
     let (mut detections, mut boxes) = (Vec::new(), Vec::new());
     for part in parts {
@@ -78,8 +103,8 @@ fn add<T>(sum: &mut Option<T>, part: T, merge: impl FnOnce(&mut T, &T)) {
     }
 }
 
-fn track(detections: &[Vec<Detection>], settings: &TrackerConfig) -> Result<Vec<Vec<Object>>> {
-    let mut tracker = Tracker::new(settings.clone())?;
+fn track(detections: &[Vec<Detection>], thresholds: Thresholds) -> Result<Vec<Vec<Object>>> {
+    let mut tracker = Tracker::new(thresholds.config())?;
     let objects = |found: &[Detection]| {
         let tracked = tracker.update(found);
         tracked.iter().map(|t| Object { id: t.id as i64, rect: t.rect }).collect()
@@ -101,7 +126,7 @@ mod tests {
     #[test]
     fn what_is_found_everywhere_is_perfect() {
         let (found, truth) = walk(10, 5.0);
-        let accuracy = measure(&[Part { detections: &found, truth: &truth }], &TrackerConfig::default()).unwrap();
+        let accuracy = measure(&[Part { detections: &found, truth: &truth }], Thresholds::default()).unwrap();
         for (name, value) in NAMES.iter().zip(accuracy.values()) {
             assert!((value.unwrap() - 1.0).abs() < 1e-9, "{name} {value:?}");
         }
@@ -113,7 +138,7 @@ mod tests {
         let (_, missed) = walk(10, 300.0);
         let nothing = vec![Vec::new(); 10];
         let parts = [Part { detections: &found, truth: &truth }, Part { detections: &nothing, truth: &missed }];
-        let accuracy = measure(&parts, &TrackerConfig::default()).unwrap();
+        let accuracy = measure(&parts, Thresholds::default()).unwrap();
         assert!((accuracy.ap50.unwrap() - 0.75).abs() < 1e-9);
         assert!((accuracy.mota.unwrap() - 0.75).abs() < 1e-9);
         // 30 of 40 right by one identity: 2 · 30 / (40 + 30).
@@ -122,7 +147,7 @@ mod tests {
 
     #[test]
     fn without_anything_to_find_there_is_no_measure() {
-        let accuracy = measure(&[Part { detections: &[vec![]], truth: &[vec![]] }], &TrackerConfig::default()).unwrap();
+        let accuracy = measure(&[Part { detections: &[vec![]], truth: &[vec![]] }], Thresholds::default()).unwrap();
         assert_eq!((accuracy.ap50, accuracy.mota), (None, None));
     }
 }

@@ -1,10 +1,11 @@
 //! Networks: their description in a file, and their two halves at work.
 
+use crate::accuracy::Thresholds;
 use crate::cache::hash_file;
 use anyhow::{Context, Result, bail, ensure};
 use fcm_analytics::detection::{Detection, Detector, DetectorConfig, Head, Response, Tensor};
 use fcm_analytics::geometry::Placement;
-use fcm_analytics::tracking::{Tracker, TrackerConfig};
+use fcm_analytics::tracking::Tracker;
 use fcm_infer::{ChannelOrder, Model, ModelOptions, Picture, PictureFormat, PictureInput, Preprocess, Scaling};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -39,7 +40,7 @@ pub struct Description {
     pub head: HeadDescription,
     /// What of its boxes is tracked.
     #[serde(default)]
-    pub tracker: TrackerDescription,
+    pub tracker: Thresholds,
 }
 
 /// From a picture to the input tensor.
@@ -127,23 +128,6 @@ impl Default for HeadDescription {
     }
 }
 
-/// Which boxes are tracked: networks differ in how sure they are of what they find.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct TrackerDescription {
-    /// Boxes of at least this score begin tracks.
-    pub high: f32,
-    /// Boxes of at least this score go on tracks.
-    pub low: f32,
-}
-
-impl Default for TrackerDescription {
-    fn default() -> Self {
-        let TrackerConfig { high, low, .. } = TrackerConfig::default();
-        Self { high, low }
-    }
-}
-
 /// A network whose files were found.
 #[derive(Debug, Clone)]
 pub struct Network {
@@ -223,7 +207,7 @@ impl Network {
             _ => bail!("legal are either front and back or a whole model and its cut"),
         };
         let network = Self { description, front, back, library };
-        Tracker::new(network.tracker())?;
+        Tracker::new(network.tracker().config())?;
         Ok(network)
     }
 
@@ -232,14 +216,8 @@ impl Network {
         &self.description.name
     }
 
-    /// The tracker's settings for its boxes.
-    pub fn tracker(&self) -> TrackerConfig {
-        let TrackerDescription { high, low } = self.description.tracker;
-        TrackerConfig { high, low, ..TrackerConfig::default() }
-    }
-
-    /// The same as the description has them.
-    pub fn thresholds(&self) -> TrackerDescription {
+    /// Which of its boxes are tracked.
+    pub fn tracker(&self) -> Thresholds {
         self.description.tracker
     }
 

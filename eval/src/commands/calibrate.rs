@@ -1,6 +1,6 @@
 //! `fcm-eval calibrate`: a transform for a split network from pictures, fitted to what its back half finds.
 
-use super::{CacheOptions, NetworkOptions, print};
+use super::{CacheOptions, NetworkOptions, cores, print};
 use crate::calibration::{Recipe, Source, learn};
 use crate::output;
 use anyhow::Result;
@@ -42,7 +42,7 @@ pub struct Arguments {
 /// When something cannot be read or written, or the network fails.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let network = arguments.network.network()?;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores();
     let Arguments { sources, patchworks, components, .. } = arguments;
     let recipe = Recipe { sources: sources.clone(), patchworks: *patchworks, components: *components };
     let task = !arguments.plain;

@@ -1,6 +1,6 @@
 //! `fcm-eval features`: what the front half makes of a sequence, as a file for the `fcm` command.
 
-use super::{CacheOptions, NetworkOptions, print};
+use super::{CacheOptions, NetworkOptions, cores, print};
 use crate::calibration::Calibration;
 use crate::evaluate::Prepared;
 use crate::npz;
@@ -38,7 +38,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let network = arguments.network.network()?;
     let cache = arguments.cache.cache();
     let sequence = Sequence::open(&arguments.sequence, arguments.frames.map(|n| n as usize), None)?;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores();
     let calibrated = Calibration::None.get(&arguments.sequence, &[], &network, threads, &cache)?;
     let prepared = Prepared::new(sequence, calibrated, &network, threads, &cache)?;
     npz::write(&prepared.features, &arguments.output)?;

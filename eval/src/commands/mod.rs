@@ -6,7 +6,12 @@ pub mod features;
 pub mod run;
 pub mod tracker;
 
+use crate::cache::Cache;
+use crate::calibration::Calibration;
+use crate::chains::Wanted;
+use crate::evaluate::Prepared;
 use crate::network::{Description, Network};
+use crate::sequence::Sequence;
 use anyhow::{Result, bail};
 use std::io::Write;
 use std::path::PathBuf;
@@ -69,6 +74,48 @@ impl NetworkOptions {
     }
 }
 
+/// Which sequences.
+#[derive(clap::Args)]
+pub struct SequenceOptions {
+    /// Sequences: folders with seqinfo.ini, img1/ and gt/gt.txt
+    #[arg(required = true, value_name = "SEQUENCE")]
+    sequences: Vec<PathBuf>,
+    /// Use the first N frames of each sequence
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    frames: Option<u32>,
+}
+
+impl SequenceOptions {
+    /// All of them with their features, and the transforms that are `wanted`. `framerate`: instead of their own.
+    ///
+    /// # Errors
+    /// When one cannot be read, or the network fails.
+    fn prepare(
+        &self,
+        framerate: Option<(u32, u32)>,
+        calibration: &Calibration,
+        wanted: &[Wanted],
+        network: &Network,
+        threads: usize,
+        cache: &Cache,
+    ) -> Result<Vec<Prepared>> {
+        let frames = self.frames.map(|n| n as usize);
+        // All are opened first, so that a wrong one is named before the long work begins.
+        let sequences: Result<Vec<Sequence>> =
+            self.sequences.iter().map(|folder| Sequence::open(folder, frames, framerate)).collect();
+        let prepare = |(sequence, folder): (Sequence, &PathBuf)| {
+            let calibrated = calibration.get(folder, wanted, network, threads, cache)?;
+            Prepared::new(sequence, calibrated, network, threads, cache)
+        };
+        sequences?.into_iter().zip(&self.sequences).map(prepare).collect()
+    }
+}
+
+/// Threads that pay: one for each core.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Where results are kept.
 #[derive(clap::Args)]
 pub struct CacheOptions {
@@ -79,8 +126,8 @@ pub struct CacheOptions {
 
 impl CacheOptions {
     /// The cache.
-    pub fn cache(&self) -> crate::cache::Cache {
-        crate::cache::Cache::new(&self.cache)
+    pub fn cache(&self) -> Cache {
+        Cache::new(&self.cache)
     }
 }
 

@@ -1,16 +1,15 @@
 //! `fcm-eval run`: sequences through chains.
 
-use super::{CacheOptions, NetworkOptions, command_line, print};
-use crate::accuracy::{self, Part};
+use super::{CacheOptions, NetworkOptions, SequenceOptions, command_line, cores, print};
+use crate::accuracy::{self, Part, Thresholds};
 use crate::calibration::{self, Calibration, Recipe, Source};
 use crate::chains::{self, Setting, Wanted};
 use crate::evaluate::{self, Outcome, Prepared, Run};
 use crate::features::dims;
 use crate::progress::warn;
 use crate::report::{self, Report, Row, SequenceReport};
-use crate::sequence::{Sequence, fraction};
+use crate::sequence::fraction;
 use anyhow::{Context, Result, bail, ensure};
-use fcm_analytics::tracking::TrackerConfig;
 use fcm_codec::Transform;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -23,14 +22,10 @@ const REFERENCES: [&str; 4] = ["fcm-none", "fctm-x265", "remote-x265", "remote-x
 /// Every finished (sequence, chain, point) is kept in the cache; the same command after an interruption goes on from there.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Sequences: folders with seqinfo.ini, img1/ and gt/gt.txt
-    #[arg(required = true, value_name = "SEQUENCE")]
-    sequences: Vec<PathBuf>,
+    #[command(flatten)]
+    sequences: SequenceOptions,
     #[command(flatten)]
     network: NetworkOptions,
-    /// Use the first N frames of each sequence
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    frames: Option<u32>,
     /// Frame rate instead of the sequence's own
     #[arg(long, value_name = "F", value_parser = parse_rate)]
     fps: Option<f64>,
@@ -123,8 +118,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let known = runs.iter().any(|r| r.chain.name() == reference);
         ensure!(known, "reference {reference:?} is none of the chains that are run");
     }
-    let workers =
-        arguments.jobs.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let workers = arguments.jobs.map_or_else(cores, usize::from);
     let cache = arguments.cache.cache();
     let calibration = match (&arguments.transform, &arguments.calibrate[..]) {
         (Some(path), _) => Calibration::File(path.clone()),
@@ -135,20 +129,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             components: arguments.components,
         }),
     };
-    let mut sequences = Vec::new();
-    // All are opened first, so that a wrong one is named before the long work begins.
-    for folder in &arguments.sequences {
-        let frames = arguments.frames.map(|n| n as usize);
-        sequences.push(Sequence::open(folder, frames, arguments.fps.map(fraction))?);
-    }
     let wanted: Vec<Wanted> = runs.iter().map(|r| r.chain.wanted()).collect();
     let learns = wanted.iter().any(|w| *w != Wanted::None);
-    let mut prepared = Vec::new();
-    for (sequence, folder) in sequences.into_iter().zip(&arguments.sequences) {
-        let source = if learns { &calibration } else { &Calibration::None };
-        let calibrated = source.get(folder, &wanted, &network, workers, &cache)?;
-        prepared.push(Prepared::new(sequence, calibrated, &network, workers, &cache)?);
-    }
+    let calibration = if learns { calibration } else { Calibration::None };
+    let framerate = arguments.fps.map(fraction);
+    let prepared = arguments.sequences.prepare(framerate, &calibration, &wanted, &network, workers, &cache)?;
     let outcomes = evaluate::outcomes(&network, &prepared, &runs, workers, &cache)?;
     let references = match &arguments.reference[..] {
         [] => REFERENCES.map(str::to_owned).to_vec(),
@@ -160,9 +145,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         machine: report::machine(),
         commit: env!("FCM_EVAL_COMMIT").into(),
         network: network.name().into(),
-        tracker: network.thresholds(),
+        tracker: network.tracker(),
         workers,
-        sequences: reports(&prepared, &runs, &pairs, &outcomes, &references, &network.tracker())?,
+        sequences: reports(&prepared, &runs, &pairs, &outcomes, &references, network.tracker())?,
     };
     if let Some(stem) = &arguments.output
         && let Some(error) = report.write(stem)?
@@ -218,7 +203,7 @@ fn reports(
     pairs: &[(&str, Arc<Transform>)],
     outcomes: &[Vec<Vec<Outcome>>],
     references: &[String],
-    tracker: &TrackerConfig,
+    tracker: Thresholds,
 ) -> Result<Vec<SequenceReport>> {
     let mut all: Vec<Vec<usize>> = (0..prepared.len()).map(|n| vec![n]).collect();
     if prepared.len() > 1 {
@@ -261,7 +246,7 @@ fn reports(
 }
 
 /// One chain at one setting on these sequences.
-fn row(chain: &str, setting: Setting, members: &[(&Prepared, &Outcome)], tracker: &TrackerConfig) -> Result<Row> {
+fn row(chain: &str, setting: Setting, members: &[(&Prepared, &Outcome)], tracker: Thresholds) -> Result<Row> {
     let detections: Vec<_> = members.iter().map(|(_, o)| o.detections()).collect();
     let parts: Vec<Part<'_>> =
         members.iter().zip(&detections).map(|((p, _), d)| Part { detections: d, truth: &p.sequence.truth }).collect();

@@ -1,16 +1,13 @@
 //! `fcm-eval tracker`: from which score on a network's boxes should begin tracks.
 
-use super::{CacheOptions, NetworkOptions, print};
-use crate::accuracy::{self, Part};
+use super::{CacheOptions, NetworkOptions, SequenceOptions, cores, print};
+use crate::accuracy::{self, Part, Thresholds};
 use crate::calibration::Calibration;
 use crate::chains;
-use crate::evaluate::{self, Prepared, Run};
-use crate::sequence::Sequence;
+use crate::evaluate::{self, Run};
 use anyhow::{Context, Result};
-use fcm_analytics::tracking::TrackerConfig;
 use serde::Serialize;
 use std::fmt::Write;
-use std::path::PathBuf;
 
 /// Try thresholds of the tracker on what a network finds in uncompressed features.
 ///
@@ -18,14 +15,10 @@ use std::path::PathBuf;
 /// reported: where it is best, small changes of scores matter least.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Sequences: folders with seqinfo.ini, img1/ and gt/gt.txt
-    #[arg(required = true, value_name = "SEQUENCE")]
-    sequences: Vec<PathBuf>,
+    #[command(flatten)]
+    sequences: SequenceOptions,
     #[command(flatten)]
     network: NetworkOptions,
-    /// Use the first N frames of each sequence
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    frames: Option<u32>,
     #[command(flatten)]
     cache: CacheOptions,
     /// Print one JSON object
@@ -61,30 +54,22 @@ struct Trials {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let network = arguments.network.network()?;
     let cache = arguments.cache.cache();
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut sequences = Vec::new();
-    for folder in &arguments.sequences {
-        sequences.push(Sequence::open(folder, arguments.frames.map(|n| n as usize), None)?);
-    }
-    let mut prepared = Vec::new();
-    for (sequence, folder) in sequences.into_iter().zip(&arguments.sequences) {
-        let calibrated = Calibration::None.get(folder, &[], &network, threads, &cache)?;
-        prepared.push(Prepared::new(sequence, calibrated, &network, threads, &cache)?);
-    }
+    let threads = cores();
+    let prepared = arguments.sequences.prepare(None, &Calibration::None, &[], &network, threads, &cache)?;
     let chain = chains::by_name("uncompressed")?;
     let runs = [Run { settings: chain.default_points(), chain }];
     let outcomes = evaluate::outcomes(&network, &prepared, &runs, threads, &cache)?;
     let detections: Vec<_> = outcomes.iter().flatten().flatten().map(|outcome| outcome.detections()).collect();
     let parts: Vec<Part<'_>> =
         prepared.iter().zip(&detections).map(|(p, detections)| Part { detections, truth: &p.sequence.truth }).collect();
-    let settings = network.tracker();
+    let described = network.tracker();
     let mut trials = Vec::new();
-    for high in thresholds(settings.low) {
-        let accuracy = accuracy::measure(&parts, &TrackerConfig { high, ..settings.clone() })
+    for high in thresholds(described.low) {
+        let accuracy = accuracy::measure(&parts, Thresholds { high, ..described })
             .with_context(|| format!("a threshold of {high}"))?;
         trials.push(Trial { high, mota: accuracy.mota, idf1: accuracy.idf1, hota: accuracy.hota });
     }
-    let trials = Trials { network: network.name().into(), low: settings.low, best: best(&trials), trials };
+    let trials = Trials { network: network.name().into(), low: described.low, best: best(&trials), trials };
     print(&if arguments.json { serde_json::to_string(&trials)? } else { trials.markdown() })
 }
 

@@ -1,8 +1,7 @@
 //! A report as Markdown.
 
 use super::{BdRates, Report, Row, SequenceReport, percent};
-use crate::accuracy::NAMES;
-use crate::network::TrackerDescription;
+use crate::accuracy::{NAMES, Thresholds};
 use std::fmt::Write;
 
 /// The whole report.
@@ -11,7 +10,7 @@ pub fn report(report: &Report, picture: Option<&str>) -> String {
     // Writing to a string cannot fail, here and below.
     let _ = writeln!(text, "Command: `{}`  ", report.command);
     let _ = writeln!(text, "Network: {}  ", report.network);
-    let TrackerDescription { high, low } = report.tracker;
+    let Thresholds { high, low } = report.tracker;
     let _ = writeln!(text, "Tracker: boxes of score {high} and above begin tracks, of {low} and above go on them  ");
     let _ = writeln!(text, "Data: {}  ", report.sequences.iter().map(data).collect::<Vec<_>>().join("; "));
     let _ = writeln!(text, "Machine: {}  ", report.machine);

@@ -3,8 +3,7 @@
 mod markdown;
 pub mod plot;
 
-use crate::accuracy::{Accuracy, NAMES, OF_TRACKS};
-use crate::network::TrackerDescription;
+use crate::accuracy::{Accuracy, NAMES, OF_TRACKS, Thresholds};
 use anyhow::{Context, Result, ensure};
 use fcm_analytics::metrics::bd_rate;
 use serde::{Deserialize, Serialize};
@@ -26,7 +25,7 @@ pub struct Report {
     pub network: String,
     /// Which of its boxes were tracked; reports that do not say so have the tracker's defaults.
     #[serde(default)]
-    pub tracker: TrackerDescription,
+    pub tracker: Thresholds,
     /// Chains that ran at once while times were taken.
     pub workers: usize,
     /// One for each sequence, and if there are several a last one of all together.
@@ -322,7 +321,7 @@ pub mod tests {
             machine: "a machine".into(),
             commit: "0123456789ab".into(),
             network: "a network".into(),
-            tracker: TrackerDescription::default(),
+            tracker: Thresholds::default(),
             workers: 2,
             sequences: vec![sequence],
         }
