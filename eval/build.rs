@@ -11,7 +11,10 @@ fn main() {
             "FCM_EVAL_NETWORK",
             &["../infer/src", "../analytics/src/detection", "../analytics/src/geometry.rs", "src/network.rs"],
         ),
-        ("FCM_EVAL_CALIBRATION", &["src/calibration.rs", "src/patchwork.rs"]),
+        (
+            "FCM_EVAL_CALIBRATION",
+            &["src/calibration.rs", "src/calibration", "src/patchwork.rs", "../analytics/src/metrics"],
+        ),
         ("FCM_EVAL_CHAINS", &["src/chains"]),
     ];
     for (name, places) in sources {

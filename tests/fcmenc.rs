@@ -36,6 +36,7 @@ fn defaults_are_those_of_the_codec() {
     assert_eq!(enc.property::<u32>("threads"), config.threads as u32);
     assert_eq!(enc.property::<f32>("skip-threshold"), config.skip_threshold);
     assert_eq!(enc.property::<f32>("rd-strength"), config.rd_strength);
+    assert_eq!(enc.property::<f32>("restoration-strength"), -1.0);
     assert_eq!(enc.property::<bool>("error-resilient"), config.error_resilient);
     assert_eq!(enc.property::<bool>("motion-compensation"), config.motion_compensation);
     assert_eq!(enc.property::<u64>("min-force-key-unit-interval"), 0);
@@ -51,6 +52,7 @@ fn every_property_is_given_back_as_set() {
         ("stats-period", "3"),
         ("stats-threshold", "0.5"),
         ("statistics", "ecs"),
+        ("restoration-strength", "0.5"),
         ("transform", "a.fcmt"),
         ("components", "9"),
         ("skip-threshold", "0.125"),

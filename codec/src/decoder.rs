@@ -17,6 +17,8 @@ use crate::reduction::grid::Grid;
 use crate::reduction::inverse::{Fused, Inverse};
 use crate::reduction::learned::InferenceRuntime;
 use crate::refinement::Affine;
+#[cfg(feature = "calibrate")]
+use crate::refinement::RestorationStrength;
 use crate::slices::{self, FrameRead};
 use crate::statistics::{self, FrameStatistics, MeanStd, StatisticsMode};
 use crate::tensor::{Dtype, Layout, TensorMut};
@@ -104,7 +106,7 @@ pub struct Damage {
 }
 
 /// Everything that depends on the sequence.
-struct Stream {
+pub(crate) struct Stream {
     sequence: Sequence,
     /// The sequence parameter set as it came.
     payload: Vec<u8>,
@@ -194,6 +196,15 @@ impl Decoder {
             layout_changed: std::mem::take(&mut self.layout_changed),
             damage: (!exact).then_some(damage),
         }))
+    }
+
+    /// The frame decoded last, its layers restored by another strength than the stream's.
+    #[cfg(feature = "calibrate")]
+    pub(crate) fn restored_by(&mut self, strength: RestorationStrength) -> Result<&mut Stream> {
+        let stream = self.stream.as_mut().ok_or_else(|| Error::input("nothing was decoded"))?;
+        stream.sequence.restoration = strength;
+        stream.refine_layers();
+        Ok(stream)
     }
 
     /// Something is missing before the next access unit, nobody knows how much (a discontinuity). An error-resilient stream goes on,
@@ -438,19 +449,22 @@ impl Stream {
                 self.moments[n][region] = self.inverse.moments(n, region, of);
             }
         }
+        let strength = self.sequence.restoration;
         for region in 0..regions {
             let signalled = &self.signalled.layers;
             let common = match (self.sequence.statistics, signalled.get(region)) {
                 (StatisticsMode::Simplified, Some(to)) => {
                     let decoded = statistics::aggregate(self.moments.iter().map(|m| MeanStd::from(&m[region])));
-                    to_pair(decoded, *to)
+                    to_pair(decoded, *to).partly(strength)
                 }
                 _ => Affine::IDENTITY,
             };
             let layers = self.refine.len();
             for (n, (refine, moments)) in self.refine.iter_mut().zip(&self.moments).enumerate() {
                 refine[region] = match self.sequence.statistics {
-                    StatisticsMode::ZScore => to_pair(MeanStd::from(&moments[region]), signalled[region * layers + n]),
+                    StatisticsMode::ZScore => {
+                        to_pair(MeanStd::from(&moments[region]), signalled[region * layers + n]).partly(strength)
+                    }
                     StatisticsMode::Simplified => common,
                     StatisticsMode::Ecs => {
                         Affine::energy_compensation(&moments[region], f64::from(self.signalled.peaks[n]))
@@ -471,7 +485,7 @@ impl Stream {
         }
     }
 
-    fn write(&mut self, n: usize, out: TensorMut<'_>) -> Result<()> {
+    pub(crate) fn write(&mut self, n: usize, out: TensorMut<'_>) -> Result<()> {
         let layers = self.sequence.layout.layers();
         let Some(layer) = layers.get(n) else {
             return Err(Error::input(format!("layer {n}, there are {}", layers.len())));
@@ -501,8 +515,7 @@ impl Stream {
 
 /// Regions with a refinement of their own: `None` where one holds for all positions.
 fn regions_of<'a>(sequence: &Sequence, levels: &'a Levels) -> Option<&'a [Relevance]> {
-    let restored = matches!(sequence.statistics, StatisticsMode::ZScore | StatisticsMode::Simplified);
-    (sequence.relevance && restored).then_some(&levels.relevance[..])
+    (sequence.relevance && sequence.statistics.restores_deviations()).then_some(&levels.relevance[..])
 }
 
 /// Mean and standard deviation of `count` fixed-point values with this sum and sum of squares; 0 of nothing.

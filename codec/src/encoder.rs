@@ -4,7 +4,7 @@ use crate::bitstream::FRAME_NUMBERS;
 use crate::bitstream::picture::{Pair, PictureParameters};
 use crate::bitstream::stream::MARKER;
 use crate::bitstream::unit::{self, UnitHeader, UnitType};
-use crate::bitstream::{InnerCodec, Reduction, Sequence, StreamFormat, VERSION};
+use crate::bitstream::{InnerCodec, Reduction, Sequence, StreamFormat};
 use crate::error::{Error, Result};
 use crate::inner::native::planes::{Levels, PlaneCoder};
 use crate::limits::{self, Limits};
@@ -16,6 +16,7 @@ use crate::reduction::forward::{self, Forward};
 use crate::reduction::grid::Grid;
 use crate::reduction::learned::InferenceRuntime;
 use crate::reduction::relevance;
+use crate::refinement::RestorationStrength;
 use crate::slices::{FrameHead, SliceWriter, Slicing};
 use crate::statistics::{self, FrameStatistics, MeanStd, StatisticsMode};
 use crate::tensor::{Dtype, Layout, TensorRef};
@@ -64,6 +65,9 @@ pub struct EncoderConfig {
     pub stats_threshold: f32,
     /// What the decoder restores. Default: z-score.
     pub statistics: StatisticsMode,
+    /// How far the decoder moves layers to the statistics signalled, 0 = not at all to 1 = in full, to the nearest sixteenth. `None` = as the
+    /// transform says, which was found when it was fitted to a task, or in full. Modes ecs and none have none to choose.
+    pub restoration_strength: Option<f32>,
     /// Calibrated transform, a basis or a learned pair; `None` = block DCT, which needs no calibration.
     pub transform: Option<Arc<Transform>>,
     /// What runs the networks of a learned transform; other transforms need none.
@@ -113,6 +117,7 @@ impl Default for EncoderConfig {
             stats_period: 0,
             stats_threshold: 0.05,
             statistics: StatisticsMode::ZScore,
+            restoration_strength: None,
             transform: None,
             runtime: None,
             components: None,
@@ -238,6 +243,7 @@ impl Encoder {
         limits::check("number of components", components as u64, u64::from(config.limits.max_components))?;
         let background_offset = background_offset(&config)?;
         let relevance = background_offset > 0;
+        let restoration = restoration(&config)?;
         let pool = thread_pool(config.threads)?;
         let (transform, runtime) = (config.transform.as_deref(), config.runtime.as_deref());
         let forward = Forward::new(&layout, grid.clone(), transform, components, runtime, config.threads)?;
@@ -249,7 +255,7 @@ impl Encoder {
         let layers = layout.layers().len();
         let widened = widened.collect();
         let sequence = Sequence {
-            version: VERSION,
+            version: Sequence::version_for(false, restoration),
             layout,
             inner: InnerCodec::Native,
             statistics: config.statistics,
@@ -261,6 +267,7 @@ impl Encoder {
             relevance,
             error_resilient: config.error_resilient,
             motion: config.motion_compensation && !config.lossless,
+            restoration,
         };
         let coder = PlaneCoder::new(components, height, width, sequence.syntax(), u64::MAX);
         let chooser = (config.rd_strength > 0.0 && !config.lossless)
@@ -720,6 +727,15 @@ fn strength(config: &EncoderConfig, components: usize, relevance: bool) -> Optio
     let probe = transform.probe().filter(|_| relevance).map_or(0, |probe| probe.weights().len());
     (config.skip_threshold > 0.0 && !config.lossless)
         .then(|| Strength::new(&transform.variances()[..components], probe.min(components)))
+}
+
+/// The strength of restoration that `config` asks for.
+fn restoration(config: &EncoderConfig) -> Result<RestorationStrength> {
+    let asked = config.restoration_strength.map(RestorationStrength::of_share).transpose()?;
+    if !config.statistics.restores_deviations() {
+        return Ok(RestorationStrength::FULL);
+    }
+    Ok(asked.or_else(|| config.transform.as_ref().map(|t| t.restoration())).unwrap_or_default())
 }
 
 /// The background offset that `config` asks for.

@@ -20,6 +20,8 @@ mod quantiser;
 mod rate_control;
 pub mod reduction;
 mod refinement;
+#[cfg(feature = "calibrate")]
+mod restoration_trial;
 mod slices;
 pub mod statistics;
 pub mod tensor;
@@ -32,5 +34,8 @@ pub use error::{Error, ErrorKind, Result};
 pub use inner::native::PriorTrainer;
 pub use limits::Limits;
 pub use reduction::{Transform, TransformId};
+pub use refinement::RestorationStrength;
+#[cfg(feature = "calibrate")]
+pub use restoration_trial::RestorationTrial;
 pub use statistics::{FrameStatistics, MeanStd, StatisticsMode};
 pub use tensor::{ChannelOrder, Dtype, Layer, Layout, Shape, TensorMut, TensorRef};

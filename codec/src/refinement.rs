@@ -1,5 +1,6 @@
 //! Restoration of statistics at the decoder: every refinement is one affine map (docs/bitstream.md §8).
 
+use crate::error::{Error, Result};
 use crate::kernels::moments::Moments;
 
 /// x → scale · x + offset.
@@ -9,6 +10,51 @@ pub struct Affine {
     pub scale: f64,
     /// Summand.
     pub offset: f64,
+}
+
+/// How far the decoder moves layers from how they are decoded to the statistics signalled for them, in sixteenths: 16 = all the way.
+///
+/// A transform fitted to a task leaves out what the task does not look at, and coarse quantisers leave it out first. Deviations
+/// restored in full would make up for that with what the task does look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RestorationStrength(u8);
+
+impl RestorationStrength {
+    /// Layers get the statistics signalled. The default.
+    pub const FULL: Self = Self(16);
+
+    /// `sixteenths`, 0 to 16.
+    pub const fn new(sixteenths: u8) -> Option<Self> {
+        if sixteenths <= Self::FULL.0 { Some(Self(sixteenths)) } else { None }
+    }
+
+    /// The one next to `share`, from 0 = as decoded to 1 = in full.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for anything else.
+    pub fn of_share(share: f32) -> Result<Self> {
+        if (0.0..=1.0).contains(&share) {
+            Ok(Self((share * f32::from(Self::FULL.0)).round() as u8))
+        } else {
+            Err(Error::config(format!("a restoration strength of {share}, legal are 0 to 1")))
+        }
+    }
+
+    /// 0 to 16.
+    pub const fn sixteenths(self) -> u8 {
+        self.0
+    }
+
+    /// 0 to 1.
+    pub fn share(self) -> f32 {
+        f32::from(self.0) / f32::from(Self::FULL.0)
+    }
+}
+
+impl Default for RestorationStrength {
+    fn default() -> Self {
+        Self::FULL
+    }
 }
 
 /// A standard deviation below this share of the mean's magnitude (or of 1e-20) is rounding noise: the tensor is constant.
@@ -26,6 +72,15 @@ impl Affine {
         }
         let scale = to_std_dev / std_dev;
         Affine { scale, offset: to_mean - scale * mean }
+    }
+
+    /// The map that goes `strength` of the way from leaving values as they are to this one.
+    pub fn partly(self, strength: RestorationStrength) -> Self {
+        if strength == RestorationStrength::FULL {
+            return self;
+        }
+        let share = f64::from(strength.share());
+        Affine { scale: 1.0 + share * (self.scale - 1.0), offset: share * self.offset }
     }
 
     /// Energy compensation scaling: keeps the mean of the decoded values, restores `peak` = maximum − mean.
@@ -51,6 +106,28 @@ mod tests {
         assert_eq!(a.scale * 2.5 + a.offset, 2.0);
         assert_eq!(Affine::z_score(2.0, 1e-9, -1.0, 3.0), Affine { scale: 0.0, offset: -1.0 });
         assert_eq!(Affine::z_score(2.0, 1.0, 7.0, 0.0), Affine { scale: 0.0, offset: 7.0 });
+    }
+
+    #[test]
+    fn a_part_of_the_way_lies_between_the_value_and_its_restoration() {
+        let full = Affine::z_score(2.0, 0.5, -1.0, 3.0);
+        let strength = |share| RestorationStrength::of_share(share).unwrap();
+        assert_eq!(full.partly(strength(1.0)), full);
+        assert_eq!(full.partly(strength(0.0)), Affine::IDENTITY);
+        let quarter = full.partly(strength(0.25));
+        assert_eq!(quarter.scale * 2.5 + quarter.offset, 2.5 + 0.25 * (2.0 - 2.5));
+    }
+
+    #[test]
+    fn strengths_are_sixteenths_from_none_to_all() {
+        assert_eq!(RestorationStrength::of_share(0.5).unwrap().sixteenths(), 8);
+        assert_eq!(RestorationStrength::of_share(0.03).unwrap().sixteenths(), 0);
+        assert_eq!(RestorationStrength::new(16), Some(RestorationStrength::FULL));
+        assert_eq!(RestorationStrength::new(17), None);
+        for bad in [-0.1, 1.1, f32::NAN] {
+            let message = RestorationStrength::of_share(bad).unwrap_err().to_string();
+            assert!(message.contains(&format!("{bad}, legal are 0 to 1")), "{message}");
+        }
     }
 
     #[test]

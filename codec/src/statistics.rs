@@ -38,6 +38,11 @@ impl StatisticsMode {
         }
     }
 
+    /// Whether layers get a mean and a deviation that were signalled, of which a [`crate::RestorationStrength`] can be a part.
+    pub const fn restores_deviations(self) -> bool {
+        matches!(self, StatisticsMode::ZScore | StatisticsMode::Simplified)
+    }
+
     /// All modes, default first.
     pub const ALL: [StatisticsMode; 4] = [Self::ZScore, Self::Simplified, Self::Ecs, Self::None];
 }

@@ -13,6 +13,7 @@ mod targets;
 use common::Random;
 use fcm_codec::bitstream::VERSION;
 use fcm_codec::reduction::relevance::Probe;
+use fcm_codec::{RestorationStrength, Transform};
 use std::path::PathBuf;
 
 fn corpus(target: &str) -> PathBuf {
@@ -103,7 +104,10 @@ fn write_seeds() -> std::io::Result<()> {
     let put = |target: &str, name: &str, bytes: &[u8]| {
         std::fs::create_dir_all(corpus(target))?;
         let path = corpus(target).join(name);
-        if path.exists() { Ok(()) } else { std::fs::write(path, bytes) }
+        // Most streams are those of the version before.
+        let mut files = std::fs::read_dir(corpus(target))?;
+        let there = files.any(|file| file.and_then(|f| std::fs::read(f.path())).is_ok_and(|b| b == bytes));
+        if there || path.exists() { Ok(()) } else { std::fs::write(path, bytes) }
     };
     for (n, stream) in streams::all().iter().enumerate() {
         let bytes = stream.bytes();
@@ -128,6 +132,9 @@ fn write_seeds() -> std::io::Result<()> {
     let learned = networks::pair(&basis, networks::SOUND, networks::SOUND);
     put("transform", "learned-3", &learned.to_bytes())?;
     put("transform", "learned-probe-3", &learned.with_probe(Probe::new(1.0, vec![0.5]).unwrap()).unwrap().to_bytes())?;
+    let restored = Transform::clone(&streams::transform(&[(2, 2, 2, false)], 3, 5))
+        .with_restoration(RestorationStrength::new(3).unwrap());
+    put("transform", "restored-5", &restored.to_bytes())?;
     for (n, stream) in streams::all().iter().enumerate() {
         put("packets", &format!("stream-{n}"), &packets_of(stream, [20, 60, 1200][n % 3]))?;
     }

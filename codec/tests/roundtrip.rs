@@ -154,6 +154,39 @@ fn on_refresh_frames_the_decoded_statistics_are_those_of_the_original() -> Resul
 }
 
 #[test]
+fn layers_are_restored_as_far_as_the_stream_says() -> Result<()> {
+    let layout = pyramid();
+    let features = frame(&layout, 4, 0);
+    // By strength: the deviations of the layers.
+    let deviations = |statistics, share: Option<f32>| -> Result<(u8, Vec<f64>)> {
+        let config = EncoderConfig { statistics, restoration_strength: share, ..qp(34) };
+        let (mut encoder, mut unit) = (Encoder::new(config, layout.clone())?, Vec::new());
+        encoder.encode(&features.tensors(), FrameRequest::default(), &mut unit)?;
+        let layers = decoded_layers(&mut Decoder::new(DecoderConfig::default())?, &unit)?;
+        Ok((encoder.sequence().version, layers.iter().map(|l| mean_std(l).1).collect()))
+    };
+    for statistics in [StatisticsMode::ZScore, StatisticsMode::Simplified] {
+        let (version, full) = deviations(statistics, None)?;
+        assert_eq!(deviations(statistics, Some(1.0))?, (version, full.clone()));
+        assert_eq!(version, 4, "nothing new is in it");
+        let (version, half) = deviations(statistics, Some(0.5))?;
+        assert_eq!(version, 5);
+        let (_, none) = deviations(statistics, Some(0.0))?;
+        for n in 0..layout.layers().len() {
+            let middle = (full[n] + none[n]) / 2.0;
+            assert!((full[n] / none[n] - 1.0).abs() > 0.01, "{statistics:?} layer {n}: nothing was to be restored");
+            assert!((half[n] / middle - 1.0).abs() < 1e-3, "{statistics:?} layer {n}: {} of {middle}", half[n]);
+        }
+    }
+    for statistics in [StatisticsMode::Ecs, StatisticsMode::None] {
+        assert_eq!(deviations(statistics, Some(0.5))?, deviations(statistics, None)?, "{statistics:?} has no strength");
+    }
+    let error = deviations(StatisticsMode::ZScore, Some(1.5)).unwrap_err().to_string();
+    assert_eq!(error, "a restoration strength of 1.5, legal are 0 to 1");
+    Ok(())
+}
+
+#[test]
 fn shapes_of_every_kind_go_through() -> Result<()> {
     let cases: Vec<Vec<(Shape, Dtype)>> = vec![
         vec![(Shape::vector(512), Dtype::F32)],

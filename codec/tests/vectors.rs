@@ -11,10 +11,11 @@ mod streams;
 
 use common::{Features, Random, layout, mean_std};
 use fcm_codec::bitstream::stream::{Scan, scan};
+use fcm_codec::reduction::CellShape;
 use fcm_codec::reduction::relevance::Probe;
 use fcm_codec::{
     ChannelOrder, Decoded, Decoder, DecoderConfig, Dtype, Encoder, EncoderConfig, FrameKind, FrameRequest, Layer,
-    Layout, Limits, RateControl, Shape, StatisticsMode, StreamFormat, Transform,
+    Layout, Limits, RateControl, RestorationStrength, Shape, StatisticsMode, StreamFormat, Transform,
 };
 use std::error::Error;
 use std::fmt::Write;
@@ -212,7 +213,27 @@ fn sources() -> Vec<(&'static str, Stream)> {
             6,
         ),
     ));
+    let pair = layout(&[(Shape::chw(2, 16, 20), Dtype::F32), (Shape::chw(3, 8, 10), Dtype::F16)]);
+    let task = fitted(&pair);
+    let with = |transform: Transform| EncoderConfig { transform: Some(Arc::new(transform)), ..base() };
+    out.push(("task-4", streams::stream("analysis and synthesis vectors", with(task.clone()), pair.clone(), 5)));
+    let partial = task.with_restoration(RestorationStrength::new(6).expect("a legal strength"));
+    let reason = "version 5, layers restored by 6/16 of the way, a transform that says so";
+    out.push(("partial-5", streams::stream(reason, with(partial), pair, 5)));
     out
+}
+
+/// A transform with analysis and synthesis vectors that differ, as one fitted to a task has: a few values, each with a weight.
+fn fitted(layout: &Layout) -> Transform {
+    let cells = CellShape::of_layout(layout, &Limits::default()).expect("cells");
+    let (weights, dimension) = ([0.5f32, 2.0, 1.0, 4.0], 11);
+    let vectors = |weight: fn(f32) -> f32| -> Vec<f32> {
+        let value = |k: usize, d: usize| if d == 3 * k { weight(weights[k]) } else { 0.0 };
+        (0..weights.len()).flat_map(|k| (0..dimension).map(move |d| value(k, d))).collect()
+    };
+    let (mean, variances) = (vec![0.25; dimension], vec![4.0, 3.0, 2.0, 1.0]);
+    Transform::biorthogonal(cells, mean, vectors(|w| w), vectors(|w| 1.0 / w), variances, 20.0, 99)
+        .expect("a legal transform")
 }
 
 /// A stream of version 2: the same transform on a larger grid, with a probe that finds some of the positions relevant.

@@ -1,8 +1,10 @@
 //! The transform that a codec uses: read from a file, or learnt from other sequences and videos.
 
+mod back;
+mod restoration;
+
 use crate::cache::{Cache, hash_file, hash_files};
 use crate::chains::Wanted;
-use crate::features::layout;
 use crate::network::{Front, Network};
 use crate::output;
 use crate::patchwork::Patchworks;
@@ -10,9 +12,8 @@ use crate::progress::Progress;
 use crate::sequence::{open_picture, pictures};
 use crate::video::VideoReader;
 use anyhow::{Context, Result, ensure};
-use fcm_analytics::geometry::{Placement, Rect, Scaling};
-use fcm_codec::reduction::calibrate::{Calibrator, SensitivityMeter};
-use fcm_codec::reduction::relevance::ProbeTrainer;
+use back::{Halves, sensitivity, with_probe};
+use fcm_codec::reduction::calibrate::Calibrator;
 use fcm_codec::{Layout, Limits, TensorRef, Transform};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -29,6 +30,8 @@ const TASK_COMPONENTS: u32 = 128;
 /// little better and takes as much longer (docs/evaluation.md).
 const DIRECTIONS: u32 = 256;
 const MEASURED: u64 = 32;
+/// Pictures that the strength of restoration is chosen on, spread over all.
+const JUDGED: u64 = 64;
 
 /// A sequence or a video to learn from, every n-th picture of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -244,7 +247,7 @@ pub fn read(path: &Path) -> Result<Transform> {
     Transform::from_bytes(&bytes, &Limits::default()).with_context(context)
 }
 
-/// Learns a transform with a probe by a recipe, fitted to the task or not, unless that was done before.
+/// Learns a transform with a probe by a recipe, fitted to the task with a strength of restoration or not, unless that was done before.
 ///
 /// # Errors
 /// When a source cannot be read, the network fails, or there are not so many components.
@@ -257,19 +260,18 @@ pub fn learn(recipe: &Recipe, task: bool, network: &Network, threads: usize, cac
     let key = json!({
         "network": network.front_key(), "sources": hashes, "patchworks": recipe.patchworks,
         "components": recipe.components.unwrap_or(default),
-        "back": network.back_key(), "task": task,
+        "back": network.back_key(), "task": task.then(|| network.tracker().high),
         "code": [env!("FCM_EVAL_CALIBRATION"), env!("FCM_EVAL_CODEC"), env!("FCM_EVAL_NETWORK")],
     });
     let path = cache.path("fcmt", &key);
     if path.exists() {
         return read(&path);
     }
-    let mut front = network.open_front(threads)?;
-    let layout = layout(&front.layers())?;
-    let mut calibrator = Calibrator::new(layout.clone(), &Limits::default())?;
+    let mut halves = Halves::open(recipe, network, threads)?;
+    let mut calibrator = Calibrator::new(halves.layout().clone(), &Limits::default())?;
     let mut pictures = 0u64;
     let progress = Progress::counter("calibrating");
-    recipe.each(1, &mut front, &layout, |narrow| {
+    halves.each(1, |_, narrow| {
         pictures += 1;
         calibrator.add(&tensors(narrow))?;
         progress.frame()
@@ -279,14 +281,16 @@ pub fn learn(recipe: &Recipe, task: bool, network: &Network, threads: usize, cac
     ensure!(components <= dimension, "--components is {components}, legal are 1 to {dimension} for these layers");
     let moments = calibrator.moments()?;
     let transform = if task {
-        let every = spread(pictures, MEASURED, u64::from(recipe.patchworks) + 1) as usize;
+        let every = |wanted| spread(pictures, wanted, u64::from(recipe.patchworks) + 1) as usize;
         let directions = moments.transform(Some(DIRECTIONS.min(dimension)))?;
-        let meter = sensitivity(&directions, recipe, every, network, threads, &mut front, &layout)?;
-        moments.transform_for(Some(components), &meter)?
+        let meter = sensitivity(&mut halves, &directions, every(MEASURED))?;
+        let transform = moments.transform_for(Some(components), &meter)?;
+        let strength = restoration::strength(&mut halves, &transform, every(JUDGED), network.tracker().high)?;
+        transform.with_restoration(strength)
     } else {
         moments.transform(Some(components))?
     };
-    let transform = with_probe(transform, recipe, network, threads, &mut front, &layout)?;
+    let transform = with_probe(&mut halves, transform)?;
     output::write(&path, &transform.to_bytes())?;
     Ok(transform)
 }
@@ -302,88 +306,9 @@ fn tensors(narrow: &[Vec<f16>]) -> Vec<TensorRef<'_>> {
     narrow.iter().map(|v| TensorRef::F16(v)).collect()
 }
 
-/// The transform with a probe for what the back half finds in the same pictures; as it is where it finds nothing.
-fn with_probe(
-    transform: Transform,
-    recipe: &Recipe,
-    network: &Network,
-    threads: usize,
-    front: &mut Front,
-    layout: &Layout,
-) -> Result<Transform> {
-    let names: Vec<String> = front.layers().into_iter().map(|(name, _)| name).collect();
-    let mut back = network.open_back(&names, front.size(), threads)?;
-    let mut trainer = ProbeTrainer::new(&transform, layout.clone(), &Limits::default())?;
-    let (input, (rows, columns)) = (front.size(), trainer.grid());
-    // Boxes stay where they are: in the network's input.
-    let identity = Placement::new(Scaling::Stretch, input, input)?;
-    let cell = (input.0 as f32 / columns as f32, input.1 as f32 / rows as f32);
-    let mut labels = vec![false; rows * columns];
-    let mut found = 0u64;
-    let progress = Progress::counter("learning relevance");
-    recipe.each(1, front, layout, |narrow| {
-        labels.fill(false);
-        back.run_f16(narrow, &identity)?.iter().for_each(|d| mark(d.rect, cell, columns, &mut labels));
-        found += labels.iter().filter(|&&l| l).count() as u64;
-        trainer.add(&tensors(narrow), &labels)?;
-        progress.frame()
-    })?;
-    if found == 0 { Ok(transform) } else { Ok(transform.with_probe(trainer.finish()?)?) }
-}
-
-/// How far what the back half finds moves with the features, along the vectors of a transform.
-fn sensitivity(
-    directions: &Transform,
-    recipe: &Recipe,
-    every: usize,
-    network: &Network,
-    threads: usize,
-    front: &mut Front,
-    layout: &Layout,
-) -> Result<SensitivityMeter> {
-    let names: Vec<String> = front.layers().into_iter().map(|(name, _)| name).collect();
-    let mut back = network.open_back(&names, front.size(), threads)?;
-    let mut meter = SensitivityMeter::new(directions, layout.clone(), directions.components(), &Limits::default())?;
-    let progress = Progress::counter("measuring the task, outputs of changed features");
-    recipe.each(every, front, layout, |narrow| {
-        let mut response = None;
-        meter.measure(&tensors(narrow), |layers| {
-            progress.frame()?;
-            back.respond(layers, &mut response)
-        })
-    })?;
-    Ok(meter)
-}
-
-/// Marks the positions of the grid that the middle half of a box touches: where the head answers for it.
-fn mark(rect: Rect, cell: (f32, f32), columns: usize, labels: &mut [bool]) {
-    let rows = labels.len() / columns;
-    let range = |start: f32, size: f32, cell: f32, count: usize| {
-        let (first, last) = ((start + 0.25 * size) / cell, (start + 0.75 * size) / cell);
-        // The cast saturates, so boxes that lie outside end at the border.
-        (first as usize).min(count - 1)..=(last as usize).min(count - 1)
-    };
-    for y in range(rect.y, rect.height, cell.1, rows) {
-        for x in range(rect.x, rect.width, cell.0, columns) {
-            labels[y * columns + x] = true;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_middle_half_of_a_box_is_marked_and_what_lies_outside_is_cut() {
-        let mut labels = [false; 12];
-        mark(Rect::new(8.0, 8.0, 16.0, 32.0), (10.0, 10.0), 4, &mut labels);
-        let marked: Vec<usize> = (0..12).filter(|&p| labels[p]).collect();
-        // Columns 1 and 2 (12 to 20), rows 1 and 2 (16 to 32, cut at the last row).
-        assert_eq!(marked, [5, 6, 9, 10]);
-        mark(Rect::new(-100.0, -100.0, 10.0, 10.0), (10.0, 10.0), 4, &mut labels);
-        assert!(labels[0]);
-    }
 
     #[test]
     fn pictures_and_patchworks_are_both_asked_about() {

@@ -3,9 +3,10 @@
 use crate::chain::Network;
 use crate::street::Street;
 use anyhow::{Context, Result};
-use fcm_analytics::detection::{Detector, DetectorConfig, Response, Tensor};
+use fcm_analytics::detection::{Detection, Detector, DetectorConfig, Response, Tensor};
+use fcm_analytics::metrics::Agreement;
 use fcm_codec::reduction::calibrate::{Calibrator, SensitivityMeter};
-use fcm_codec::{ChannelOrder, Layer, Layout, Limits, TensorRef};
+use fcm_codec::{ChannelOrder, Layer, Layout, Limits, RestorationStrength, RestorationTrial, TensorRef, Transform};
 use fcm_infer::{Model, ModelOptions};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,8 @@ const COMPONENTS: u32 = 256;
 /// Directions of the features that the network is asked about, on every so many-th street. More of both is a little better.
 const DIRECTIONS: u32 = 192;
 const EVERY: usize = 6;
+/// Boxes of this score and above begin tracks (chain.rs); how far layers are restored is judged by them.
+const HIGH: f32 = 0.45;
 
 /// Learns the transform and writes it where the elements can load it.
 pub fn calibrate(network: &Network, out: &Path) -> Result<PathBuf> {
@@ -31,13 +34,15 @@ pub fn calibrate(network: &Network, out: &Path) -> Result<PathBuf> {
     let samples = calibrator.samples();
     let moments = calibrator.moments()?;
     let directions = moments.transform(Some(DIRECTIONS))?;
-    let mut meter = SensitivityMeter::new(&directions, layout, DIRECTIONS, &Limits::default())?;
+    let mut meter = SensitivityMeter::new(&directions, layout.clone(), DIRECTIONS, &Limits::default())?;
     let mut back = Back::open(&network.back_file)?;
     for tensors in frames.iter().step_by(EVERY) {
         let mut response = None;
         meter.measure(&borrowed(tensors), |layers| back.respond(layers, &mut response))?;
     }
     let transform = moments.transform_for(Some(COMPONENTS), &meter)?;
+    let strength = strength(&transform, layout, frames.iter().step_by(2), &mut back)?;
+    let transform = transform.with_restoration(strength);
     let path = out.join("street.fcmt");
     std::fs::write(&path, transform.to_bytes()).with_context(|| path.display().to_string())?;
     println!(
@@ -46,7 +51,27 @@ pub fn calibrate(network: &Network, out: &Path) -> Result<PathBuf> {
         transform.components(),
         transform.dimension(),
     );
+    println!("Layers are restored by {} of the way, where the network finds most again", strength.share());
     Ok(path)
+}
+
+/// How far layers should be restored, told by what the network still finds in coarsely coded features.
+fn strength<'a>(
+    transform: &Transform,
+    layout: Layout,
+    frames: impl Iterator<Item = &'a Vec<Vec<f32>>>,
+    back: &mut Back,
+) -> Result<RestorationStrength> {
+    let mut trial = RestorationTrial::new(transform, layout);
+    let mut agreement = Agreement::new(RestorationTrial::VARIANTS, HIGH);
+    for tensors in frames {
+        agreement.picture(&back.find(tensors)?);
+        trial.each(&borrowed(tensors), |variant, restored| {
+            agreement.variant(variant, back.find(restored)?);
+            anyhow::Ok(())
+        })?;
+    }
+    Ok(RestorationTrial::best(&agreement.scores())?)
 }
 
 /// The second half of the network, asked what changes of the features do.
@@ -65,14 +90,26 @@ impl Back {
     }
 
     fn respond(&mut self, layers: &[Vec<f32>], response: &mut Option<Response>) -> Result<Vec<f32>> {
+        let detector = self.detector.clone();
+        self.run(layers, |outputs| {
+            if response.is_none() {
+                response.insert(Response::new(detector)).set_picture(outputs)?;
+            }
+            Ok(response.as_ref().context("no picture")?.numbers(outputs)?)
+        })
+    }
+
+    fn find(&mut self, layers: &[Vec<f32>]) -> Result<Vec<Detection>> {
+        let mut detector = self.detector.clone();
+        self.run(layers, |outputs| Ok(detector.decode(outputs)?.to_vec()))
+    }
+
+    /// Gives `take` what the network makes of `layers`.
+    fn run<T>(&mut self, layers: &[Vec<f32>], take: impl FnOnce(&[Tensor<'_>]) -> Result<T>) -> Result<T> {
         let inputs: Vec<&[f32]> = layers.iter().map(Vec::as_slice).collect();
         let outputs = self.model.run(&inputs)?;
         let outputs = self.dims.iter().zip(outputs.iter()).map(|(dims, values)| Tensor { dims, values });
-        let outputs: Vec<Tensor<'_>> = outputs.collect();
-        if response.is_none() {
-            response.insert(Response::new(self.detector.clone())).set_picture(&outputs)?;
-        }
-        Ok(response.as_ref().context("no picture")?.numbers(&outputs)?)
+        take(&outputs.collect::<Vec<_>>())
     }
 }
 

@@ -101,6 +101,7 @@ impl<'a> Source<'a> {
             stats_period: self.below(5),
             stats_threshold: f32::from(self.u8()) / 64.0,
             statistics: StatisticsMode::ALL[usize::from(flags & 3)],
+            restoration_strength: (flags & 0x10 == 0).then_some(0.3),
             transform,
             runtime: None,
             components,

@@ -169,6 +169,7 @@ impl Stream {
             stats_period: self.settings.stats_period,
             stats_threshold: self.settings.stats_threshold,
             statistics: self.settings.statistics.into(),
+            restoration_strength: Some(self.settings.restoration_strength).filter(|&share| share >= 0.0),
             transform: self.transform.clone(),
             runtime: self.runtime.clone(),
             components: (self.settings.components > 0).then_some(self.settings.components),

@@ -17,6 +17,8 @@ pub(super) struct Settings {
     pub stats_period: u32,
     pub stats_threshold: f32,
     pub statistics: StatisticsMode,
+    /// −1: what the transform says.
+    pub restoration_strength: f32,
     pub transform: Option<PathBuf>,
     pub components: u32,
     /// −1: what the transform suggests.
@@ -45,6 +47,7 @@ impl Default for Settings {
             stats_period: codec.stats_period,
             stats_threshold: codec.stats_threshold,
             statistics: codec.statistics.into(),
+            restoration_strength: -1.0,
             transform: None,
             components: 0,
             background_offset: -1,
@@ -77,6 +80,7 @@ impl Settings {
                 self.transform = path.filter(|path| !path.is_empty()).map(PathBuf::from);
             }
             "components" => self.components = value.get().expect(TYPE),
+            "restoration-strength" => self.restoration_strength = value.get().expect(TYPE),
             "background-offset" => self.background_offset = value.get().expect(TYPE),
             "skip-threshold" => self.skip_threshold = value.get().expect(TYPE),
             "rd-strength" => self.rd_strength = value.get().expect(TYPE),
@@ -105,6 +109,7 @@ impl Settings {
             "statistics" => self.statistics.to_value(),
             "transform" => self.transform.as_ref().map(|path| path.to_string_lossy().into_owned()).to_value(),
             "components" => self.components.to_value(),
+            "restoration-strength" => self.restoration_strength.to_value(),
             "background-offset" => self.background_offset.to_value(),
             "skip-threshold" => self.skip_threshold.to_value(),
             "rd-strength" => self.rd_strength.to_value(),
@@ -162,6 +167,14 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
             glib::ParamSpecEnum::builder_with_default("statistics", default.statistics)
                 .nick("Statistics")
                 .blurb("Statistics that travel with the features and that the decoder restores")
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecFloat::builder("restoration-strength")
+                .nick("Restoration Strength")
+                .blurb("How far the decoder moves layers to the statistics sent (0 = not at all, 1 = in full, -1 = what the transform says, else in full)")
+                .minimum(-1.0)
+                .maximum(1.0)
+                .default_value(default.restoration_strength)
                 .mutable_ready()
                 .build(),
             glib::ParamSpecString::builder("transform")

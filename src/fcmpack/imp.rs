@@ -154,6 +154,7 @@ impl Stream {
         if !self.packing.as_ref().is_some_and(same) {
             let config = PackerConfig {
                 statistics: self.settings.statistics.into(),
+                restoration_strength: Some(self.settings.restoration_strength).filter(|&share| share >= 0.0),
                 transform: self.transform.clone(),
                 runtime: self.runtime.clone(),
                 components: (self.settings.components > 0).then_some(self.settings.components),

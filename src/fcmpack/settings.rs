@@ -11,6 +11,8 @@ use std::sync::LazyLock;
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
     pub statistics: StatisticsMode,
+    /// −1: what the transform says.
+    pub restoration_strength: f32,
     pub transform: Option<PathBuf>,
     pub components: u32,
     pub bit_depth: u32,
@@ -23,6 +25,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             statistics: StatisticsMode::default(),
+            restoration_strength: -1.0,
             transform: None,
             components: 0,
             bit_depth: 0,
@@ -39,6 +42,7 @@ impl Settings {
         const TYPE: &str = "GObject checks the type of a property";
         match name {
             "statistics" => self.statistics = value.get().expect(TYPE),
+            "restoration-strength" => self.restoration_strength = value.get().expect(TYPE),
             "transform" => {
                 let path = value.get::<Option<String>>().expect(TYPE);
                 self.transform = path.filter(|path| !path.is_empty()).map(PathBuf::from);
@@ -56,6 +60,7 @@ impl Settings {
     pub fn get(&self, name: &str) -> glib::Value {
         match name {
             "statistics" => self.statistics.to_value(),
+            "restoration-strength" => self.restoration_strength.to_value(),
             "transform" => self.transform.as_ref().map(|path| path.to_string_lossy().into_owned()).to_value(),
             "components" => self.components.to_value(),
             "bit-depth" => self.bit_depth.to_value(),
@@ -75,6 +80,14 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
             glib::ParamSpecEnum::builder_with_default("statistics", default.statistics)
                 .nick("Statistics")
                 .blurb("Statistics that travel with the features and that the decoder restores")
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecFloat::builder("restoration-strength")
+                .nick("Restoration Strength")
+                .blurb("How far the decoder moves layers to the statistics sent (0 = not at all, 1 = in full, -1 = what the transform says, else in full)")
+                .minimum(-1.0)
+                .maximum(1.0)
+                .default_value(default.restoration_strength)
                 .mutable_ready()
                 .build(),
             glib::ParamSpecString::builder("transform")

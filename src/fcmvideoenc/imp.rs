@@ -16,7 +16,8 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
 });
 
 /// Properties of the two elements that are always there.
-const OF_PACK: [&str; 7] = ["statistics", "transform", "components", "bit-depth", "threads", "layout", "tensor-names"];
+const OF_PACK: [&str; 8] =
+    ["statistics", "restoration-strength", "transform", "components", "bit-depth", "threads", "layout", "tensor-names"];
 const OF_MUX: [&str; 3] = ["stats-period", "stats-threshold", "stats"];
 
 /// What the user wishes of the encoder.
@@ -226,6 +227,14 @@ impl ObjectImpl for FcmVideoEnc {
                 glib::ParamSpecEnum::builder_with_default("statistics", StatisticsMode::default())
                     .nick("Statistics")
                     .blurb("Statistics that travel with the features and that the decoder restores")
+                    .mutable_ready()
+                    .build(),
+                glib::ParamSpecFloat::builder("restoration-strength")
+                    .nick("Restoration Strength")
+                    .blurb("How far the decoder moves layers to the statistics sent (0 = not at all, 1 = in full, -1 = what the transform says, else in full)")
+                    .minimum(-1.0)
+                    .maximum(1.0)
+                    .default_value(-1.0)
                     .mutable_ready()
                     .build(),
                 glib::ParamSpecString::builder("transform")

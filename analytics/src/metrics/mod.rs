@@ -7,6 +7,7 @@
 //! A sequence is a list of frames, of truth and of results the same number; where one is shorter its last frames are empty.
 //! A number occurs once in a frame; of more, only the first counts.
 
+mod agreement;
 mod average_precision;
 mod bd_rate;
 mod clear;
@@ -14,6 +15,7 @@ mod hota;
 mod identity;
 mod pairs;
 
+pub use agreement::Agreement;
 pub use average_precision::average_precision;
 pub use bd_rate::bd_rate;
 pub use clear::ClearMot;

@@ -1,6 +1,6 @@
 //! `fcm encode`: features to a coded stream.
 
-use super::{LayerReport, framerate_text, parse_framerate, read_transform, runtime};
+use super::{LayerReport, framerate_text, parse_framerate, parse_share, read_transform, runtime};
 use crate::feature_file::{FeatureReader, Values};
 use crate::output::OutputFile;
 use crate::progress::Progress;
@@ -50,6 +50,9 @@ pub struct Arguments {
     #[arg(long, default_value = StatisticsMode::ZScore.name(), value_parser =
         PossibleValuesParser::new(StatisticsMode::ALL.map(StatisticsMode::name)).try_map(|s| s.parse::<StatisticsMode>()))]
     statistics: StatisticsMode,
+    /// How far the decoder moves layers to the statistics sent, 0 = not at all to 1 = in full [default: what the transform says, else 1]
+    #[arg(long, value_name = "X", value_parser = parse_share)]
+    restoration_strength: Option<f32>,
     /// Components of the transform to keep, strongest first [default: all it has]
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     components: Option<u32>,
@@ -152,6 +155,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         stats_period: arguments.stats_period,
         stats_threshold: arguments.stats_threshold,
         statistics: arguments.statistics,
+        restoration_strength: arguments.restoration_strength,
         transform: transform.clone(),
         runtime: Some(runtime()),
         components: arguments.components,

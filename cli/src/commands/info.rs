@@ -38,6 +38,8 @@ struct SequenceReport {
     layers: Vec<LayerReport>,
     inner_codec: &'static str,
     statistics: &'static str,
+    /// How far layers are restored, 0 to 1.
+    restoration_strength: f32,
     stats_period: u32,
     transform: Option<String>,
     components: u32,
@@ -171,6 +173,7 @@ fn sequence_report(s: &Sequence) -> SequenceReport {
         layers: s.layout.layers().iter().map(LayerReport::of).collect(),
         inner_codec: s.inner.name(),
         statistics: s.statistics.name(),
+        restoration_strength: s.restoration.share(),
         stats_period: s.stats_period,
         transform: transform_of(s),
         components: s.components,
@@ -207,11 +210,15 @@ fn text(r: &Report, mode: StatisticsMode) -> String {
         || "unknown frame rate".into(),
         |k| format!("{} kbit/s at {} frames/s", report::number(k), s.framerate),
     );
+    let restoration = match s.restoration_strength {
+        1.0 => String::new(),
+        share => format!(", layers restored by {share} of the way"),
+    };
     format!(
         "{}: {} frames, {} random access, {} predicted\n\
          layers      {}\n\
          transform   {}, {} components\n\
-         statistics  {} ({}, last pair fused), {} refreshes\n\
+         statistics  {} ({}, last pair fused), {} refreshes{restoration}\n\
          {table}\
          rate        {rate}\n\
          size        {}, headers {} bytes ({}), statistics {} bytes ({})\n",

@@ -6,11 +6,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::inner::native::tables::Syntax;
 use crate::limits::{self, Limits};
 use crate::reduction::TransformId;
+use crate::refinement::RestorationStrength;
 use crate::statistics::StatisticsMode;
 use crate::tensor::{ChannelOrder, Dtype, Layer, Layout, Shape};
 
-/// Newest version of the format that this build reads, and the one that it writes.
-pub const VERSION: u8 = 4;
+/// Newest version of the format that this build reads.
+pub const VERSION: u8 = 5;
+/// First version with picture inner codecs.
+const PICTURES: u8 = 2;
+/// First version with all tools of the native inner codec.
+const MOTION: u8 = 4;
 /// First version in which components form groups and models start from the prior.
 const GROUPED: u8 = 3;
 /// Tools of a sequence, from version 2 on: positions have a relevance.
@@ -19,6 +24,8 @@ const TOOL_RELEVANCE: u8 = 1;
 const TOOL_ERROR_RESILIENT: u8 = 2;
 /// From version 4 on: blocks of positions are predicted along vectors.
 const TOOL_MOTION: u8 = 4;
+/// From version 5 on: layers are restored only part of the way.
+const TOOL_PARTIAL_RESTORATION: u8 = 8;
 
 /// Tools that a version has.
 const fn tools_of(version: u8) -> u8 {
@@ -26,7 +33,8 @@ const fn tools_of(version: u8) -> u8 {
         0 | 1 => 0,
         2 => TOOL_RELEVANCE,
         3 => TOOL_RELEVANCE | TOOL_ERROR_RESILIENT,
-        _ => TOOL_RELEVANCE | TOOL_ERROR_RESILIENT | TOOL_MOTION,
+        4 => TOOL_RELEVANCE | TOOL_ERROR_RESILIENT | TOOL_MOTION,
+        _ => TOOL_RELEVANCE | TOOL_ERROR_RESILIENT | TOOL_MOTION | TOOL_PARTIAL_RESTORATION,
     }
 }
 
@@ -86,9 +94,20 @@ pub struct Sequence {
     pub error_resilient: bool,
     /// Whether blocks of positions are predicted along vectors. From version 4 on, and not in lossless streams.
     pub motion: bool,
+    /// How far layers are moved to the statistics signalled. In full before version 5, and in modes ecs and none.
+    pub restoration: RestorationStrength,
 }
 
 impl Sequence {
+    /// The oldest version of streams of this inner codec that knows this strength.
+    pub(crate) fn version_for(pictures: bool, restoration: RestorationStrength) -> u8 {
+        match (restoration, pictures) {
+            (RestorationStrength::FULL, true) => PICTURES,
+            (RestorationStrength::FULL, false) => MOTION,
+            _ => VERSION,
+        }
+    }
+
     /// Reads the payload of a sequence parameter set.
     ///
     /// # Errors
@@ -114,7 +133,7 @@ impl Sequence {
         let statistics = StatisticsMode::ALL[usize::from(flags & 3)];
         let pictures = match flags >> 2 & 3 {
             0 => false,
-            1 if version >= 2 => true,
+            1 if version >= PICTURES => true,
             n => {
                 let message = format!(
                     "inner codec {n} in version {version}, this build has 0 (native) and from version 2 on 1 (picture)"
@@ -151,8 +170,13 @@ impl Sequence {
         if motion && lossless {
             return Err(Error::corrupt("a lossless stream with motion"));
         }
+        let restoration = if tools & TOOL_PARTIAL_RESTORATION == 0 {
+            RestorationStrength::FULL
+        } else {
+            parse_restoration(c.u8()?, statistics)?
+        };
         let inner = match pictures {
-            true if lossless || tools != 0 => {
+            true if lossless || tools & !TOOL_PARTIAL_RESTORATION != 0 => {
                 return Err(Error::corrupt(format!("pictures with flags {flags:#04x} and tools {tools:#04x}")));
             }
             true => InnerCodec::Picture(PictureFormat::parse(&mut c, components, limits)?),
@@ -172,6 +196,7 @@ impl Sequence {
             relevance,
             error_resilient,
             motion,
+            restoration,
         })
     }
 
@@ -202,7 +227,8 @@ impl Sequence {
             out.push(
                 tool(self.relevance, TOOL_RELEVANCE)
                     | tool(self.error_resilient, TOOL_ERROR_RESILIENT)
-                    | tool(self.motion, TOOL_MOTION),
+                    | tool(self.motion, TOOL_MOTION)
+                    | tool(self.restoration != RestorationStrength::FULL, TOOL_PARTIAL_RESTORATION),
             );
         }
         push_varint(out, self.layout.layers().len() as u32);
@@ -214,9 +240,23 @@ impl Sequence {
         push_varint(out, self.framerate.0);
         push_varint(out, self.framerate.1);
         push_varint(out, self.stats_period);
+        if self.restoration != RestorationStrength::FULL {
+            out.push(self.restoration.sixteenths());
+        }
         if let InnerCodec::Picture(format) = &self.inner {
             format.write(out);
         }
+    }
+}
+
+fn parse_restoration(sixteenths: u8, statistics: StatisticsMode) -> Result<RestorationStrength> {
+    let strength = RestorationStrength::new(sixteenths).filter(|&s| s != RestorationStrength::FULL);
+    match strength {
+        _ if !statistics.restores_deviations() => {
+            Err(Error::corrupt(format!("a restoration strength in statistics mode {}", statistics.name())))
+        }
+        Some(strength) => Ok(strength),
+        None => Err(Error::corrupt(format!("a restoration strength of {sixteenths}/16, legal are 0 to 15"))),
     }
 }
 
@@ -284,6 +324,7 @@ mod tests {
             relevance: false,
             error_resilient: false,
             motion: false,
+            restoration: RestorationStrength::FULL,
         }
     }
 
@@ -308,6 +349,28 @@ mod tests {
         assert_eq!(Sequence::parse(&bytes, &Limits::default()).unwrap_err().kind(), ErrorKind::Corruption);
         (bytes[1], bytes[2]) = (0x11, 8);
         assert_eq!(Sequence::parse(&bytes, &Limits::default()).unwrap_err().kind(), ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn a_part_of_the_restoration_is_a_tool_of_version_5_and_follows_the_period() {
+        let mut bytes = Vec::new();
+        let partial = Sequence { version: 5, restoration: RestorationStrength::new(6).unwrap(), ..sequence() };
+        partial.write(&mut bytes);
+        assert_eq!((&bytes[..4], bytes.last()), (&[5, 0x11, 8, 3][..], Some(&6)));
+        assert_eq!(Sequence::parse(&bytes, &Limits::default()).unwrap(), partial);
+        let parse = |bytes: &[u8]| Sequence::parse(bytes, &Limits::default()).unwrap_err();
+        let cut = parse(&bytes[..bytes.len() - 1]);
+        assert_eq!(cut.kind(), ErrorKind::InsufficientData);
+        let last = bytes.len() - 1;
+        for full in [16, 17, 255] {
+            bytes[last] = full;
+            assert!(parse(&bytes).to_string().contains(&format!("{full}/16, legal are 0 to 15")));
+        }
+        bytes[last] = 6;
+        for mode in [2, 3] {
+            bytes[1] = 0x10 | mode;
+            assert_eq!(parse(&bytes).kind(), ErrorKind::Corruption);
+        }
     }
 
     #[test]
@@ -341,10 +404,10 @@ mod tests {
     fn another_version_and_absurd_sizes_are_named() {
         let mut bytes = Vec::new();
         sequence().write(&mut bytes);
-        bytes[0] = 5;
+        bytes[0] = 6;
         let error = Sequence::parse(&bytes, &Limits::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Compatibility);
-        assert_eq!(error.to_string(), "a stream of format version 5, this build reads versions 1 to 4");
+        assert_eq!(error.to_string(), "a stream of format version 6, this build reads versions 1 to 5");
         let huge = [1, 0, 1, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 2, 0, 1, 0, 1, 0];
         assert_eq!(Sequence::parse(&huge, &Limits::default()).unwrap_err().kind(), ErrorKind::LimitExceeded);
         let many = [1, 0, 0x81, 0x02];

@@ -20,6 +20,8 @@ use std::time::Instant;
 pub struct PackerConfig {
     /// What the decoder restores. Default: z-score.
     pub statistics: StatisticsMode,
+    /// How far the decoder moves layers to the statistics signalled: [`EncoderConfig::restoration_strength`].
+    pub restoration_strength: Option<f32>,
     /// Calibrated transform; `None` = block DCT.
     pub transform: Option<Arc<Transform>>,
     /// What runs the networks of a learned transform; other transforms need none.
@@ -42,6 +44,7 @@ impl Default for PackerConfig {
     fn default() -> Self {
         Self {
             statistics: StatisticsMode::ZScore,
+            restoration_strength: None,
             transform: None,
             runtime: None,
             components: None,
@@ -78,6 +81,7 @@ impl PicturePacker {
         let (depth, chroma) = (config.depth, config.chroma);
         let config = EncoderConfig {
             statistics: config.statistics,
+            restoration_strength: config.restoration_strength,
             transform: config.transform,
             runtime: config.runtime,
             components: config.components,
@@ -93,10 +97,10 @@ impl PicturePacker {
         let (count, grid) = (encoder.sequence.components as usize, encoder.forward.grid());
         let format = tiling::format(count, grid.height, grid.width, depth, chroma, &encoder.config.limits)?;
         let tiling = Tiling::new(&format, count, grid.height, grid.width)?;
-        // The tools of later versions are those of the native inner codec.
         let inner = InnerCodec::Picture(format);
-        let sequence =
-            Sequence { version: 2, inner, error_resilient: false, motion: false, ..encoder.sequence.clone() };
+        let version = Sequence::version_for(true, encoder.sequence.restoration);
+        // The other tools are those of the native inner codec.
+        let sequence = Sequence { version, inner, error_resilient: false, motion: false, ..encoder.sequence.clone() };
         let sequence = Arc::new(sequence);
         Ok(Self { encoder, sequence, format, tiling, times: EncodeTimes::default(), number: 0 })
     }

@@ -129,6 +129,24 @@ fn bytes_are_those_of_the_specification() {
 }
 
 #[test]
+fn layers_of_pictures_are_restored_as_far_as_the_sequence_says() {
+    let layout = layout(&[(4, 8, 8)]);
+    let features = features(&layout, 3);
+    let deviation = |share: Option<f32>| -> (u8, f64) {
+        // Half of the channels, so that there is something to restore.
+        let config = PackerConfig { components: Some(2), restoration_strength: share, ..PackerConfig::default() };
+        let mut way = Way::new(config, &layout);
+        let (_, restored) = way.send(&features, true);
+        (way.packer.sequence().version, mean_std(&restored[0]).1)
+    };
+    let [(old, full), (new, half), (_, none)] = [None, Some(0.5), Some(0.0)].map(deviation);
+    assert_eq!((old, new), (2, 5));
+    assert!((full / mean_std(&features[0]).1 - 1.0).abs() < 1e-3, "{full}");
+    assert!((full / none - 1.0).abs() > 0.01, "{full} {none}");
+    assert!((half * 2.0 / (full + none) - 1.0).abs() < 1e-3, "{full} {half} {none}");
+}
+
+#[test]
 fn hand_made_bytes_are_read() {
     let mut bytes = Vec::new();
     let push = |out: &mut Vec<u8>, head: u8, payload: &[u8]| {

@@ -136,6 +136,7 @@ pub fn all() -> Vec<Stream> {
     let lossless = EncoderConfig { lossless: true, ..config(0, StatisticsMode::None, byte_stream) };
     let chained = EncoderConfig { error_resilient: false, ..config(22, StatisticsMode::ZScore, byte_stream) };
     let rich = || layout(&[(Shape::chw(5, 8, 12), Dtype::F32), (Shape::chw(4, 4, 6), Dtype::F16)]);
+    let partial = EncoderConfig { restoration_strength: Some(0.25), ..config(30, StatisticsMode::ZScore, byte_stream) };
     let sliced = EncoderConfig { slice_size: 60, ..config(14, StatisticsMode::ZScore, packetized) };
     vec![
         stream("dct z-score", config(24, StatisticsMode::ZScore, byte_stream), maps(), 6),
@@ -147,6 +148,7 @@ pub fn all() -> Vec<Stream> {
         stream("chained", chained, maps(), 6),
         stream("sliced", sliced.clone(), rich(), 6),
         moving("moving", sliced, rich(), 6),
+        stream("partly restored", partial, maps(), 6),
     ]
 }
 

@@ -28,7 +28,7 @@ pub struct Fcm {
 
 impl Fcm {
     /// The chains that change one setting, but for those with a number in their name.
-    pub const NAMES: [&str; 12] = [
+    pub const NAMES: [&str; 13] = [
         "fcm-none",
         "fcm-ecs",
         "fcm-simplified",
@@ -36,6 +36,7 @@ impl Fcm {
         "fcm-relevance",
         "fcm-task",
         "fcm-task-relevance",
+        "fcm-task-full",
         "fcm-intra",
         "fcm-chained",
         "fcm-unsliced",
@@ -57,6 +58,10 @@ impl Fcm {
             "fcm-task-relevance" => {
                 chain.wanted = Wanted::Task;
                 chain.config.background_offset = None;
+            }
+            "fcm-task-full" => {
+                chain.wanted = Wanted::Task;
+                chain.config.restoration_strength = Some(1.0);
             }
             "fcm-intra" => chain.config.key_int_max = 1,
             "fcm-chained" => chain.config.error_resilient = false,

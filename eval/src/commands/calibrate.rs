@@ -49,12 +49,16 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let transform = learn(&recipe, task, &network, threads, &arguments.cache.cache())?;
     output::write(&arguments.output, &transform.to_bytes())?;
     let (id, components, energy) = (transform.id().to_string(), transform.components(), transform.energy(u32::MAX));
+    let strength = transform.restoration().share();
     print(&if arguments.json {
         let (output, relevance) = (&arguments.output, transform.probe().is_some());
-        json!({"output": output, "id": id, "components": components, "energy": energy, "task": task, "relevance": relevance})
+        json!({"output": output, "id": id, "components": components, "energy": energy, "task": task, "relevance": relevance, "restoration_strength": strength})
             .to_string()
     } else {
         let output = arguments.output.display();
-        format!("{output}: {id}, {components} components, {:.2} % of the variance", 100.0 * energy)
+        let energy = 100.0 * energy;
+        format!(
+            "{output}: {id}, {components} components, {energy:.2} % of the variance, restoration strength {strength}"
+        )
     })
 }

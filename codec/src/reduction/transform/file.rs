@@ -5,6 +5,7 @@ use crate::bitstream::bytes::Cursor;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{self, Limits};
 use crate::reduction::relevance::{MAX_WEIGHTS, Probe};
+use crate::refinement::RestorationStrength;
 use sha2::{Digest, Sha256};
 
 const MAGIC: [u8; 4] = *b"FCMT";
@@ -14,9 +15,11 @@ const PLAIN: u8 = 1;
 const PROBED: u8 = 2;
 /// Version of files with a pair of networks, with or without a probe.
 const LEARNED: u8 = 3;
-/// Version of files with synthesis vectors of their own, with or without a probe. The newest.
+/// Version of files with synthesis vectors of their own, with or without a probe.
 const BIORTHOGONAL: u8 = 4;
-/// Bytes before the cells in the oldest version: magic, version, 3 reserved, layers, D, K, samples, total variance.
+/// Version of files with a strength of restoration, which say behind it which of the versions before they are otherwise. The newest.
+const RESTORED: u8 = 5;
+/// Bytes before the cells in the oldest version: magic, version, kind and strength of version 5, 1 reserved, layers, D, K, samples, total variance.
 const FIXED: usize = 4 + 4 + 4 + 4 + 4 + 8 + 8;
 const CELL: usize = 12;
 const DIGEST: usize = 32;
@@ -30,6 +33,7 @@ struct Parts<'a> {
     variances: &'a [u8],
     /// Bias and weights.
     probe: Option<&'a [u8]>,
+    restoration: RestorationStrength,
     mapping: MappingParts<'a>,
 }
 
@@ -47,11 +51,11 @@ enum MappingParts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// Cuts the `content` of a file of `version`: all but the digest.
-    fn cut(content: &'a [u8], version: u8, limits: &Limits) -> Result<Self> {
+    /// Cuts the `content` of a file: all but the digest.
+    fn cut(content: &'a [u8], limits: &Limits) -> Result<Self> {
         let mut c = Cursor::new(content);
-        c.take(MAGIC.len() + 1)?;
-        let reserved = c.take(3)?;
+        c.take(MAGIC.len())?;
+        let (version, restoration) = read_version(&mut c)?;
         let (layers, dimension, components) = (u32_of(&mut c)?, u32_of(&mut c)?, u32_of(&mut c)?);
         limits::check("number of layers", u64::from(layers), u64::from(limits.max_layers.min(256)))?;
         let samples = u64::from_le_bytes(c.take(8)?.try_into().expect("8 bytes"));
@@ -81,11 +85,11 @@ impl<'a> Parts<'a> {
             return Err(Error::corrupt(format!("{length} bytes, the header promises {promised}")));
         }
         // Whatever is read must be what `content` writes, or the identity would not be that of the file.
-        let mut unused = reserved.iter().chain(cells.chunks_exact(CELL).flat_map(|c| &c[9..CELL]));
+        let mut unused = cells.chunks_exact(CELL).flat_map(|c| &c[9..CELL]);
         if unused.any(|&b| b != 0) || cells.chunks_exact(CELL).any(|c| c[8] > 1) {
             return Err(Error::corrupt("a reserved bit is set"));
         }
-        Ok(Self { dimension, samples, total_variance, cells, variances, probe, mapping })
+        Ok(Self { dimension, samples, total_variance, cells, variances, probe, restoration, mapping })
     }
 
     fn transform(&self) -> Result<Transform> {
@@ -105,6 +109,7 @@ impl<'a> Parts<'a> {
             let (d, of_cells) = (self.dimension, transform.dimension());
             return Err(Error::corrupt(format!("dimension {d}, the cells have {of_cells} values")));
         }
+        let transform = transform.with_restoration(self.restoration);
         match self.probe.map(read_floats).as_deref() {
             Some([bias, weights @ ..]) => transform.with_probe(Probe::new(*bias, weights.to_vec())?),
             _ => Ok(transform),
@@ -128,14 +133,14 @@ impl Transform {
             return Err(Error::corrupt(format!("a transform that begins {:02x?}, not \"FCMT\"", &bytes[..4])));
         }
         let version = bytes[4];
-        if !(PLAIN..=BIORTHOGONAL).contains(&version) {
+        if !(PLAIN..=RESTORED).contains(&version) {
             return Err(Error::new(
                 ErrorKind::Compatibility,
-                format!("a transform of version {version}, this build reads versions {PLAIN} to {BIORTHOGONAL}"),
+                format!("a transform of version {version}, this build reads versions {PLAIN} to {RESTORED}"),
             ));
         }
         let (content, digest) = bytes.split_at(bytes.len() - DIGEST);
-        let parts = Parts::cut(content, version, limits).map_err(|e| match e.kind() {
+        let parts = Parts::cut(content, limits).map_err(|e| match e.kind() {
             ErrorKind::LimitExceeded => e,
             kind => Error::new(kind, format!("a transform: {e}")),
         })?;
@@ -162,6 +167,7 @@ impl Transform {
         self
     }
 
+    /// The version but for the strength of restoration.
     fn version(&self) -> u8 {
         match (&self.mapping, &self.probe) {
             (Mapping::Learned(_), _) => LEARNED,
@@ -175,7 +181,10 @@ impl Transform {
         let version = self.version();
         let mut bytes = Vec::with_capacity(self.length());
         bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&[version, 0, 0, 0]);
+        bytes.extend_from_slice(&match self.restoration {
+            RestorationStrength::FULL => [version, 0, 0, 0],
+            partial => [RESTORED, version, partial.sixteenths(), 0],
+        });
         bytes.extend_from_slice(&(self.cells.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&self.dimension().to_le_bytes());
         bytes.extend_from_slice(&self.components().to_le_bytes());
@@ -221,6 +230,24 @@ impl Transform {
             Mapping::Learned(networks) => 12 + networks.reduction.len() + networks.restoration.len(),
         };
         FIXED + self.cells.len() * CELL + 4 * (self.variances.len() + probe) + mapping + DIGEST
+    }
+}
+
+/// What version a file is but for its strength of restoration, and that.
+fn read_version(c: &mut Cursor<'_>) -> Result<(u8, RestorationStrength)> {
+    let reserved = || Error::corrupt("a reserved bit is set");
+    match *c.take(4)? {
+        [RESTORED, kind, sixteenths, 0] => {
+            let partial = RestorationStrength::new(sixteenths).filter(|&s| s != RestorationStrength::FULL);
+            let strength =
+                partial.ok_or_else(|| Error::corrupt(format!("a strength of {sixteenths}/16, legal are 0 to 15")))?;
+            if !(PLAIN..=BIORTHOGONAL).contains(&kind) {
+                return Err(Error::corrupt(format!("content of version {kind}, legal are {PLAIN} to {BIORTHOGONAL}")));
+            }
+            Ok((kind, strength))
+        }
+        [version, 0, 0, 0] => Ok((version, RestorationStrength::FULL)),
+        _ => Err(reserved()),
     }
 }
 
@@ -313,6 +340,38 @@ mod tests {
         }
         assert!(make(vec![0.5; 5]).unwrap_err().to_string().contains("[6, 5] basis values"));
         assert!(make(vec![f32::INFINITY; 6]).unwrap_err().to_string().contains("not finite"));
+    }
+
+    #[test]
+    fn a_strength_of_restoration_is_version_5_with_the_version_it_would_have_behind_it() {
+        let strength = RestorationStrength::new(4).unwrap();
+        let probed = transform().with_probe(Probe::new(1.0, vec![3.0]).unwrap()).unwrap();
+        for (kind, plain) in [(1, transform()), (2, probed), (3, learned())] {
+            let with = plain.clone().with_restoration(strength);
+            let (bytes, old) = (with.to_bytes(), plain.to_bytes());
+            assert_eq!(bytes[4..8], [5, kind, 4, 0]);
+            assert_eq!(bytes[8..bytes.len() - DIGEST], old[8..old.len() - DIGEST]);
+            let read = Transform::from_bytes(&bytes, &Limits::default()).unwrap();
+            assert_eq!((read.id(), read.restoration()), (with.id(), strength));
+            assert_ne!(read.id(), plain.id());
+            assert_eq!(with.with_restoration(RestorationStrength::FULL).to_bytes(), old);
+            every_flip_and_cut_is_refused(&bytes);
+        }
+    }
+
+    #[test]
+    fn a_strength_beyond_what_is_legal_is_refused_whatever_the_checksum() {
+        let good = transform().with_restoration(RestorationStrength::new(0).unwrap()).to_bytes();
+        let refused = |at: usize, value: u8| {
+            let mut content = good[..good.len() - DIGEST].to_vec();
+            content[at] = value;
+            let digest = Sha256::digest(&content);
+            content.extend_from_slice(&digest);
+            Transform::from_bytes(&content, &Limits::default()).unwrap_err().to_string()
+        };
+        assert!(refused(6, 16).contains("a strength of 16/16, legal are 0 to 15"));
+        assert!(refused(5, 5).contains("content of version 5, legal are 1 to 4"));
+        assert!(refused(7, 1).contains("reserved"));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::grid::Grid;
 use super::relevance::Probe;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
+use crate::refinement::RestorationStrength;
 use crate::tensor::Layout;
 use std::sync::Arc;
 
@@ -71,6 +72,7 @@ pub struct Transform {
     total_variance: f64,
     samples: u64,
     probe: Option<Probe>,
+    restoration: RestorationStrength,
     mapping: Mapping,
 }
 
@@ -222,7 +224,8 @@ impl Transform {
             return Err(Error::input("a transform with a variance that is not finite"));
         }
         let id = TransformId([0; 8]);
-        let transform = Self { id, cells, dimension, variances, total_variance, samples, probe: None, mapping };
+        let (probe, restoration) = (None, RestorationStrength::FULL);
+        let transform = Self { id, cells, dimension, variances, total_variance, samples, probe, restoration, mapping };
         Ok(transform.identified())
     }
 
@@ -236,6 +239,11 @@ impl Transform {
             return Err(Error::input(format!("a probe of {weights} components for a transform of {k}")));
         }
         Ok(Self { probe: Some(probe), ..self }.identified())
+    }
+
+    /// The same transform for streams whose layers are restored so far, which makes it another one with an identity of its own.
+    pub fn with_restoration(self, restoration: RestorationStrength) -> Self {
+        Self { restoration, ..self }.identified()
     }
 
     /// Its identity, which streams name.
@@ -264,6 +272,11 @@ impl Transform {
     /// What tells relevant positions from background, if that was calibrated.
     pub fn probe(&self) -> Option<&Probe> {
         self.probe.as_ref()
+    }
+
+    /// How far an encoder lets layers be restored unless it is told.
+    pub fn restoration(&self) -> RestorationStrength {
+        self.restoration
     }
 
     /// Variance of all D values on the calibration data; of a learned transform, of all K components.
