@@ -20,7 +20,6 @@ use crate::refinement::RestorationStrength;
 use crate::slices::{FrameHead, SliceWriter, Slicing};
 use crate::statistics::{self, FrameStatistics, MeanStd, StatisticsMode};
 use crate::tensor::{Dtype, Layout, TensorRef};
-use half::slice::HalfFloatSliceExt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use strength::Strength;
@@ -179,7 +178,7 @@ pub struct EncodedFrame {
 pub struct EncodeTimes {
     /// Statistics, conversion from binary16 included.
     pub statistics: Duration,
-    /// Gathering the vectors of the grid.
+    /// Gathering the vectors of the grid, and finding those that changed.
     pub gather: Duration,
     /// Projection on the components, or the run of the reduction network.
     pub project: Duration,
@@ -478,14 +477,11 @@ impl Encoder {
 
     fn measure(&mut self, tensors: &[TensorRef<'_>]) -> Result<()> {
         for (n, tensor) in tensors.iter().enumerate() {
-            let values = match tensor {
-                TensorRef::F32(values) => values,
-                TensorRef::F16(values) => {
-                    values.convert_to_f32_slice(&mut self.widened[n]);
-                    &self.widened[n][..]
-                }
+            let name = &self.sequence.layout.layers()[n].name;
+            let moments = match tensor {
+                TensorRef::F32(values) => statistics::measure(n, name, values)?,
+                TensorRef::F16(values) => statistics::widen_and_measure(n, name, values, &mut self.widened[n])?,
             };
-            let moments = statistics::measure(n, &self.sequence.layout.layers()[n].name, values)?;
             self.measured.layers[n] = MeanStd::from(&moments);
             self.peaks[n] = (f64::from(moments.max) - moments.mean()).clamp(0.0, f64::from(f32::MAX)) as f32;
         }
@@ -531,14 +527,14 @@ impl Encoder {
                 match &self.pool {
                     Some(pool) => {
                         let threads = pool.current_num_threads();
-                        pool.install(|| projection.gather(layer, true));
+                        pool.install(|| projection.gather(layer, tolerance, true));
                         times.gather = clock.lap();
-                        self.projected = pool.install(|| projection.project(used, threads, tolerance));
+                        self.projected = pool.install(|| projection.project(used, threads));
                     }
                     None => {
-                        projection.gather(layer, false);
+                        projection.gather(layer, tolerance, false);
                         times.gather = clock.lap();
-                        self.projected = projection.project(used, 1, tolerance);
+                        self.projected = projection.project(used, 1);
                     }
                 }
                 if let Some(strength) = self.strength.as_mut().filter(|_| whole) {

@@ -2,7 +2,9 @@
 
 use crate::bitstream::picture::Pair;
 use crate::error::Error;
-use crate::kernels::moments::Moments;
+use crate::kernels::moments::{FOLD, Moments};
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 
 /// Mean and population standard deviation of all values of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -71,8 +73,30 @@ pub struct FrameStatistics {
 /// # Errors
 /// `InvalidInput` for NaN or an infinity; the message has layer and index.
 pub(crate) fn measure(n: usize, name: &str, values: &[f32]) -> Result<Moments, Error> {
-    let mut moments = Moments::new(values.first().copied().filter(|v| v.is_finite()).unwrap_or(0.0));
+    let mut moments = Moments::new(pivot(values.first()));
     moments.add(values);
+    checked(n, name, values, moments)
+}
+
+/// Widens `narrow` to `wide`, as long, and measures it on the way, while it is in the cache.
+///
+/// # Errors
+/// As [`measure`].
+pub(crate) fn widen_and_measure(n: usize, name: &str, narrow: &[f16], wide: &mut [f32]) -> Result<Moments, Error> {
+    let mut moments = Moments::new(pivot(narrow.first().map(|v| v.to_f32()).as_ref()));
+    for (narrow, wide) in narrow.chunks(FOLD).zip(wide.chunks_mut(FOLD)) {
+        narrow.convert_to_f32_slice(wide);
+        moments.add(wide);
+    }
+    checked(n, name, wide, moments)
+}
+
+fn pivot(first: Option<&f32>) -> f32 {
+    first.copied().filter(|v| v.is_finite()).unwrap_or(0.0)
+}
+
+/// The moments of `values`, if these are all finite.
+fn checked(n: usize, name: &str, values: &[f32], mut moments: Moments) -> Result<Moments, Error> {
     if moments.sum.is_finite() && moments.squares.is_finite() {
         return Ok(moments);
     }
@@ -145,6 +169,18 @@ mod tests {
             values[0] = bad;
             assert!(measure(3, "p4", &values).unwrap_err().to_string().ends_with("index 0"));
         }
+    }
+
+    #[test]
+    fn narrow_values_have_the_moments_of_the_same_values_wide() {
+        let narrow: Vec<f16> = (0..2 * FOLD + 77).map(|i| f16::from_f32((i as f32 * 0.37).sin() * 3.0 + 1.0)).collect();
+        let mut wide = vec![0.0; narrow.len()];
+        let moments = widen_and_measure(0, "", &narrow, &mut wide).unwrap();
+        assert!(wide.iter().zip(&narrow).all(|(w, n)| *w == n.to_f32()));
+        assert_eq!(moments, measure(0, "", &wide).unwrap());
+        let bad = [f16::ONE, f16::NEG_INFINITY];
+        let error = widen_and_measure(2, "p5", &bad, &mut wide[..2]).unwrap_err();
+        assert_eq!(error.to_string(), "layer 2 (\"p5\") holds -inf at index 1");
     }
 
     #[test]

@@ -6,7 +6,8 @@
 use pulp::{Arch, Simd, WithSimd};
 
 const WIDTH: usize = 32;
-const FOLD: usize = 16_384;
+/// Values after which sums are folded: those added in parts of as many have the same moments as if added at once.
+pub const FOLD: usize = 16_384;
 
 /// Moments relative to a pivot.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -197,8 +197,8 @@ mod train {
                     TensorRef::F16(v) => v.to_f32_vec(),
                 });
             }
-            self.forward.gather(|n| &values[n], false);
-            self.forward.project(&mut self.planes, 1, 0.0);
+            self.forward.gather(|n| &values[n], 0.0, false);
+            self.forward.project(&mut self.planes, 1);
             let rows = |label: bool| (0..positions).filter(move |&p| labels[p] == label);
             for label in [false, true] {
                 let n = rows(label).count();

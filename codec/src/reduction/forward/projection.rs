@@ -1,7 +1,7 @@
 //! Linear reduction: products of the vectors of the grid with a calibrated basis, or the block DCT.
 
 use crate::kernels::product::PackedMatrix;
-use crate::reduction::changes::Changes;
+use crate::reduction::changes::{Changes, Found};
 use crate::reduction::dct::Dct;
 use crate::reduction::grid::{Grid, LANES};
 use crate::reduction::transform::Linear;
@@ -13,8 +13,6 @@ pub struct Projection {
     grid: Grid,
     basis: Basis,
     components: usize,
-    /// `[block][D][LANES]`.
-    panels: Vec<f32>,
     scratch: Vec<f32>,
     changes: Changes,
 }
@@ -35,28 +33,23 @@ impl Projection {
             },
             None => Basis::Dct(Dct::new(&grid, components)),
         };
-        let panels = vec![0.0; grid.blocks() * grid.dimension * LANES];
         let scratch = match &basis {
             Basis::Dct(dct) => vec![0.0; dct.scratch()],
             Basis::Calibrated { .. } => Vec::new(),
         };
-        Self { grid, basis, components, panels, scratch, changes: Changes::default() }
+        Self { grid, basis, components, scratch, changes: Changes::default() }
     }
 
-    /// Gathers `layer(n)` of every layer into panels; [`Self::project`] takes them from there.
-    pub fn gather<'a>(&mut self, layer: impl Fn(usize) -> &'a [f32] + Sync, parallel: bool) {
-        let mean = match &self.basis {
-            Basis::Calibrated { mean, .. } => Some(&mean[..]),
-            Basis::Dct(_) => None,
+    /// Gathers `layer(n)` of every layer; [`Self::project`] takes them from there. With a calibrated transform, positions whose vector is
+    /// within `tolerance` (Euclidean) of what was projected last count as unchanged.
+    pub fn gather<'a>(&mut self, layer: impl Fn(usize) -> &'a [f32] + Sync, tolerance: f32, parallel: bool) {
+        let (mean, tolerance) = match &self.basis {
+            Basis::Calibrated { mean, .. } => (Some(&mean[..]), tolerance),
+            Basis::Dct(_) => (None, 0.0),
         };
-        let (grid, size) = (&self.grid, self.grid.dimension * LANES);
-        if parallel {
-            let panels = self.panels.par_chunks_mut(size).enumerate();
-            panels.for_each(|(b, panel)| grid.gather(&layer, mean, b, panel));
-        } else {
-            let panels = self.panels.chunks_mut(size).enumerate();
-            panels.for_each(|(b, panel)| grid.gather(&layer, mean, b, panel));
-        }
+        let grid = &self.grid;
+        let gather = |block: usize, panel: &mut [f32]| grid.gather(&layer, mean, block, panel);
+        self.changes.find(grid.positions(), grid.dimension, tolerance, parallel, gather);
     }
 
     /// The grid that features are gathered on.
@@ -70,31 +63,30 @@ impl Projection {
     }
 
     /// Writes the planes (`[components][positions]`) of the features gathered last, as many as `planes` has room for: from one frame to
-    /// the next fewer, but for more call [`Self::forget`] first. With a calibrated transform, positions whose vector is within `tolerance`
-    /// (Euclidean) of what was projected last keep what `planes` has of them, which must be what this wrote there. Returns how many
-    /// positions were projected.
-    pub fn project(&mut self, planes: &mut [f32], threads: usize, tolerance: f32) -> usize {
+    /// the next fewer, but for more call [`Self::forget`] before they are gathered. Unchanged positions keep what `planes` has of them,
+    /// which must be what this wrote there. Returns how many positions were projected.
+    pub fn project(&mut self, planes: &mut [f32], threads: usize) -> usize {
         let positions = self.grid.positions();
         let size = self.grid.dimension * LANES;
         match &self.basis {
-            Basis::Calibrated { packed, .. } => {
-                let (dimension, parallel) = (self.grid.dimension, threads > 1);
-                let changed =
-                    self.changes.find(&self.panels, positions, dimension, tolerance, parallel).map(<[u32]>::len);
-                let Some(count) = changed else {
-                    times_panels(packed, &self.panels, positions, size, planes, threads);
-                    return positions;
-                };
-                let components = planes.len() / positions;
-                // As large as it can get, so that no later frame allocates.
-                self.changes.planes.resize(self.components * positions, 0.0);
-                let compact = &mut self.changes.planes[..components * count];
-                times_panels(packed, &self.changes.panels, count, size, compact, threads);
-                self.changes.scatter(planes, positions);
-                count
-            }
+            Basis::Calibrated { packed, .. } => match self.changes.found() {
+                Found::All(panels) => {
+                    times_panels(packed, panels, positions, size, planes, threads);
+                    positions
+                }
+                Found::Some(count, panels) => {
+                    let components = planes.len() / positions;
+                    let mut compact = std::mem::take(&mut self.scratch);
+                    // As large as it can get, so that no later frame allocates.
+                    compact.resize(self.components * positions, 0.0);
+                    times_panels(packed, panels, count, size, &mut compact[..components * count], threads);
+                    self.changes.scatter(&compact[..components * count], planes, positions);
+                    self.scratch = compact;
+                    count
+                }
+            },
             Basis::Dct(dct) => {
-                for (b, panel) in self.panels.chunks_exact_mut(size).enumerate() {
+                for (b, panel) in self.changes.all().chunks_exact_mut(size).enumerate() {
                     let lanes = LANES.min(positions - b * LANES);
                     dct.forward(panel, &mut self.scratch);
                     dct.pick(panel, lanes, planes, positions, b * LANES);
