@@ -85,6 +85,17 @@ fn motion_compensation_is_what_the_stream_says_of_itself() -> Result<()> {
 }
 
 #[test]
+fn the_stream_says_how_far_layers_are_restored() -> Result<()> {
+    for (value, sixteenths) in [("0.25", 4), ("0", 0), ("1", 16), ("-1", 16)] {
+        let (_, units) = encode(&Features::small(), 1, &[("restoration-strength", value)]);
+        let map = units[0].map_readable()?;
+        let mut inspector = fcm_codec::bitstream::stream::Inspector::default();
+        assert_eq!(inspector.read_header(&map)?.restoration.sixteenths(), sixteenths, "{value}");
+    }
+    Ok(())
+}
+
+#[test]
 fn one_access_unit_a_frame_in_one_memory_with_its_time() -> Result<()> {
     let features = Features::small();
     let (caps, units) = encode(&features, 7, &[("key-int-max", "3")]);

@@ -368,6 +368,25 @@ fn bins_code_with_every_encoder_they_know_and_add_no_delay() -> Result<()> {
 }
 
 #[test]
+fn how_far_layers_are_restored_is_told_to_the_bin_and_stands_in_the_stream() -> Result<()> {
+    let bin = element("fcmvideoenc", &[("encoder", "jpegenc"), ("restoration-strength", "0.25")]);
+    assert_eq!(bin.property::<f32>("restoration-strength"), 0.25);
+    if let Some(missing) = missing("jpegenc") {
+        eprintln!("skipped: there is no element {missing}");
+        return Ok(());
+    }
+    let features = features();
+    let mut line = Line::new(&features.caps(), "fcmpack restoration-strength=0.25 ! jpegenc ! fcmmux")?;
+    line.source.push_buffer(frame(&features, 0))?;
+    let sample = line.next()?;
+    let unit = sample.buffer().context("unit")?.map_readable()?;
+    let mut inspector = Inspector::default();
+    let sequence = inspector.read_header(&unit)?;
+    assert_eq!((sequence.version, sequence.restoration.sixteenths()), (5, 4));
+    Ok(())
+}
+
+#[test]
 fn bins_name_what_is_missing_or_out_of_range() -> Result<()> {
     let fails = |chain: &str, part: &str| -> Result<()> {
         init();
