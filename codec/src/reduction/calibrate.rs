@@ -127,7 +127,7 @@ impl Calibrator {
     /// `InvalidInput` as [`crate::Encoder::encode`]; nothing of the frame was added then.
     pub fn add(&mut self, tensors: &[TensorRef<'_>]) -> Result<()> {
         self.frame.read(tensors)?;
-        for block in 0..self.grid.blocks() {
+        for block in 0..self.grid.positions().div_ceil(LANES) {
             self.grid.gather(|n| &self.frame.values[n], None, block, &mut self.panel);
             let lanes = (self.grid.positions() - block * LANES).min(LANES);
             let taken = lanes.min(BATCH - self.filled);

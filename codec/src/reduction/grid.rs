@@ -154,11 +154,6 @@ impl Grid {
         self.height * self.width
     }
 
-    /// Blocks of [`LANES`] positions; the last may be partly empty.
-    pub fn blocks(&self) -> usize {
-        self.positions().div_ceil(LANES)
-    }
-
     /// The runs that block `block` is made of. (Stored, they would outweigh the values on a grid of one column.)
     fn segments(&self, block: usize) -> impl Iterator<Item = Segment> {
         let (width, end) = (self.width, ((block + 1) * LANES).min(self.positions()));
