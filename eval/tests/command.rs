@@ -3,8 +3,8 @@
 #[path = "../../infer/tests/common/mod.rs"]
 mod onnx;
 
-use fcm_codec::Transform;
 use fcm_codec::reduction::{CellShape, NetworkPair};
+use fcm_codec::{Limits, Transform};
 use image::{Rgb, RgbImage};
 use onnx::{F32, constant, int, ints, model, node, value};
 use prost::Message;
@@ -238,8 +238,19 @@ fn a_transform_is_fitted_to_the_task_and_written_for_the_elements() {
     assert_eq!((&task["task"], &plain["task"]), (&true.into(), &false.into()));
     assert_ne!(task["id"], plain["id"]);
     assert_ne!(calibrate("close.fcmt", &["--patchworks", "0"])["id"], task["id"]);
-    let version = |name: &str| std::fs::read(folder.path(name)).unwrap()[4];
+    // Version 5 says a strength of restoration, and behind it what the file is otherwise.
+    let version = |name: &str| match std::fs::read(folder.path(name)).unwrap()[4..6] {
+        [5, kind] => kind,
+        [version, _] => version,
+        _ => unreachable!("two bytes"),
+    };
     assert_eq!((version("task.fcmt"), version("plain.fcmt") < 4), (4, true));
+    let strength = &task["restoration_strength"];
+    let file = Transform::from_bytes(&std::fs::read(folder.path("task.fcmt")).unwrap(), &Limits::default()).unwrap();
+    assert_eq!(
+        (strength.as_f64(), plain["restoration_strength"].as_f64()),
+        (Some(file.restoration().share().into()), Some(1.0))
+    );
     // The file is what the chain learns.
     let arguments = ["--chains", "fcm-z-score", "--points", "fcm=20,34", "--transform", "task.fcmt", "walk"];
     let (read, _) = folder.report(&arguments);
