@@ -25,6 +25,7 @@ pub mod fcmvideoenc;
 mod force_key_unit;
 mod inference;
 mod picture;
+mod restoration_strength;
 pub mod rtp;
 pub mod rtpfcmdepay;
 pub mod rtpfcmpay;

@@ -28,6 +28,11 @@ impl RestorationStrength {
         if sixteenths <= Self::FULL.0 { Some(Self(sixteenths)) } else { None }
     }
 
+    /// `sixteenths`, 0 to 15: one that is worth telling, since without a word layers are restored in full.
+    pub const fn partial(sixteenths: u8) -> Option<Self> {
+        if sixteenths < Self::FULL.0 { Some(Self(sixteenths)) } else { None }
+    }
+
     /// The one next to `share`, from 0 = as decoded to 1 = in full.
     ///
     /// # Errors
@@ -124,6 +129,8 @@ mod tests {
         assert_eq!(RestorationStrength::of_share(0.03).unwrap().sixteenths(), 0);
         assert_eq!(RestorationStrength::new(16), Some(RestorationStrength::FULL));
         assert_eq!(RestorationStrength::new(17), None);
+        assert_eq!(RestorationStrength::partial(15), RestorationStrength::new(15));
+        assert_eq!(RestorationStrength::partial(16), None);
         for bad in [-0.1, 1.1, f32::NAN] {
             let message = RestorationStrength::of_share(bad).unwrap_err().to_string();
             assert!(message.contains(&format!("{bad}, legal are 0 to 1")), "{message}");

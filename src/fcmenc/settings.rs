@@ -2,6 +2,7 @@
 
 use super::StatisticsMode;
 use crate::caps::TensorLayout;
+use crate::restoration_strength;
 use fcm_codec::{EncoderConfig, RateControl};
 use gst::glib;
 use gst::prelude::*;
@@ -47,7 +48,7 @@ impl Default for Settings {
             stats_period: codec.stats_period,
             stats_threshold: codec.stats_threshold,
             statistics: codec.statistics.into(),
-            restoration_strength: -1.0,
+            restoration_strength: restoration_strength::UNSET,
             transform: None,
             components: 0,
             background_offset: -1,
@@ -169,14 +170,7 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .blurb("Statistics that travel with the features and that the decoder restores")
                 .mutable_ready()
                 .build(),
-            glib::ParamSpecFloat::builder("restoration-strength")
-                .nick("Restoration Strength")
-                .blurb("How far the decoder moves layers to the statistics sent (0 = not at all, 1 = in full, -1 = what the transform says, else in full)")
-                .minimum(-1.0)
-                .maximum(1.0)
-                .default_value(default.restoration_strength)
-                .mutable_ready()
-                .build(),
+            restoration_strength::property(),
             glib::ParamSpecString::builder("transform")
                 .nick("Transform")
                 .blurb("Path of a calibrated transform, .fcmt (none = block DCT, which needs no calibration)")

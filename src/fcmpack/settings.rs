@@ -2,6 +2,7 @@
 
 use crate::caps::TensorLayout;
 use crate::fcmenc::StatisticsMode;
+use crate::restoration_strength;
 use gst::glib;
 use gst::prelude::*;
 use std::path::PathBuf;
@@ -25,7 +26,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             statistics: StatisticsMode::default(),
-            restoration_strength: -1.0,
+            restoration_strength: restoration_strength::UNSET,
             transform: None,
             components: 0,
             bit_depth: 0,
@@ -82,14 +83,7 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .blurb("Statistics that travel with the features and that the decoder restores")
                 .mutable_ready()
                 .build(),
-            glib::ParamSpecFloat::builder("restoration-strength")
-                .nick("Restoration Strength")
-                .blurb("How far the decoder moves layers to the statistics sent (0 = not at all, 1 = in full, -1 = what the transform says, else in full)")
-                .minimum(-1.0)
-                .maximum(1.0)
-                .default_value(default.restoration_strength)
-                .mutable_ready()
-                .build(),
+            restoration_strength::property(),
             glib::ParamSpecString::builder("transform")
                 .nick("Transform")
                 .blurb("Path of a calibrated transform, .fcmt (none = block DCT, which needs no calibration)")

@@ -6,6 +6,7 @@ use crate::caps::TensorLayout;
 use crate::fcmenc::StatisticsMode;
 use crate::fcmmux::FcmMux;
 use crate::fcmpack::FcmPack;
+use crate::restoration_strength;
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -229,14 +230,7 @@ impl ObjectImpl for FcmVideoEnc {
                     .blurb("Statistics that travel with the features and that the decoder restores")
                     .mutable_ready()
                     .build(),
-                glib::ParamSpecFloat::builder("restoration-strength")
-                    .nick("Restoration Strength")
-                    .blurb("How far the decoder moves layers to the statistics sent (0 = not at all, 1 = in full, -1 = what the transform says, else in full)")
-                    .minimum(-1.0)
-                    .maximum(1.0)
-                    .default_value(-1.0)
-                    .mutable_ready()
-                    .build(),
+                restoration_strength::property(),
                 glib::ParamSpecString::builder("transform")
                     .nick("Transform")
                     .blurb("Path of a calibrated transform, .fcmt (none = block DCT, which needs no calibration)")

@@ -85,7 +85,7 @@ mod tests {
         let scores = agreement.scores();
         assert!((scores[0] - 3.0).abs() < 1e-9, "{scores:?}");
         assert!((scores[1] - (2.0 + 2.0 / 3.0)).abs() < 1e-9, "{scores:?}");
-        // Two false ones of lower score than all but nothing: precision stays, tracks would be false.
+        // A false box in each picture, of a score below those of the truth: precision does not see it, tracks would.
         assert!((scores[2] - (2.0 + 1.0 / 3.0)).abs() < 1e-9, "{scores:?}");
     }
 

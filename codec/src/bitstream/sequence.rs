@@ -250,14 +250,11 @@ impl Sequence {
 }
 
 fn parse_restoration(sixteenths: u8, statistics: StatisticsMode) -> Result<RestorationStrength> {
-    let strength = RestorationStrength::new(sixteenths).filter(|&s| s != RestorationStrength::FULL);
-    match strength {
-        _ if !statistics.restores_deviations() => {
-            Err(Error::corrupt(format!("a restoration strength in statistics mode {}", statistics.name())))
-        }
-        Some(strength) => Ok(strength),
-        None => Err(Error::corrupt(format!("a restoration strength of {sixteenths}/16, legal are 0 to 15"))),
+    if !statistics.restores_deviations() {
+        return Err(Error::corrupt(format!("a restoration strength in statistics mode {}", statistics.name())));
     }
+    RestorationStrength::partial(sixteenths)
+        .ok_or_else(|| Error::corrupt(format!("a restoration strength of {sixteenths}/16, legal are 0 to 15")))
 }
 
 fn parse_layer(c: &mut Cursor<'_>) -> Result<Layer> {

@@ -235,19 +235,17 @@ impl Transform {
 
 /// What version a file is but for its strength of restoration, and that.
 fn read_version(c: &mut Cursor<'_>) -> Result<(u8, RestorationStrength)> {
-    let reserved = || Error::corrupt("a reserved bit is set");
     match *c.take(4)? {
         [RESTORED, kind, sixteenths, 0] => {
-            let partial = RestorationStrength::new(sixteenths).filter(|&s| s != RestorationStrength::FULL);
-            let strength =
-                partial.ok_or_else(|| Error::corrupt(format!("a strength of {sixteenths}/16, legal are 0 to 15")))?;
+            let strength = RestorationStrength::partial(sixteenths)
+                .ok_or_else(|| Error::corrupt(format!("a strength of {sixteenths}/16, legal are 0 to 15")))?;
             if !(PLAIN..=BIORTHOGONAL).contains(&kind) {
                 return Err(Error::corrupt(format!("content of version {kind}, legal are {PLAIN} to {BIORTHOGONAL}")));
             }
             Ok((kind, strength))
         }
         [version, 0, 0, 0] => Ok((version, RestorationStrength::FULL)),
-        _ => Err(reserved()),
+        _ => Err(Error::corrupt("a reserved bit is set")),
     }
 }
 
