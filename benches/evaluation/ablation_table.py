@@ -21,7 +21,7 @@ CHAINS = {
     "no skipping": ("fcm-skip-0", 1),
     "with relevance": ("fcm-relevance", -1),
     "transform fitted to the task": ("fcm-task", 1),
-    "the same, layers restored in full": ("fcm-task-full", 1),
+    "the same, layers restored in full": ("fcm-restored-1", 1),
     "fitted to the task, with relevance": ("fcm-task-relevance", 0),
     "no restoration of statistics": ("fcm-none", 0),
     "restoration: ecs": ("fcm-ecs", 0),

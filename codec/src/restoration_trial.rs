@@ -1,7 +1,7 @@
 //! How far layers should be restored: features as a decoder gives them at each strength, for someone to judge by what they are for.
 //!
 //! The rate does not depend on the strength. So features of the calibration data are coded at a few qualities, restored at each strength,
-//! and shown to the task; the strength at which it does best is the transform's (docs/evaluation.md).
+//! and shown to the task; the fullest strength at which it does about as well as at the best is the transform's (docs/evaluation.md).
 
 use crate::decoder::{Decoder, DecoderConfig};
 use crate::encoder::{Encoder, EncoderConfig, FrameRequest, RateControl};
@@ -13,10 +13,13 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use std::sync::Arc;
 
-/// Strengths that are tried, in sixteenths. Of equal ones the first is best.
+/// Strengths that are tried, in sixteenths, the fullest first.
 const STRENGTHS: [u8; 5] = [16, 12, 8, 4, 0];
 /// Qualities: where accuracy falls.
 const QPS: [u8; 4] = [24, 28, 32, 36];
+/// By how much a weaker restoration must do better, in scores of one variant: smaller gains are noise of the calibration pictures, and what
+/// is small in other pictures needs its contrast.
+const MARGIN: f64 = 0.02;
 
 /// Restores features of one layout at every strength.
 pub struct RestorationTrial {
@@ -75,18 +78,20 @@ impl RestorationTrial {
         Ok(())
     }
 
-    /// The strength whose variants have the largest sum of `scores`, which are one a variant.
+    /// The fullest strength at which variants score as they do at the best one, or less by no more than a margin. `scores` are one a
+    /// variant.
     ///
     /// # Errors
     /// `InvalidInput` for another number of scores.
-    pub fn best(scores: &[f64]) -> Result<RestorationStrength, Error> {
+    pub fn choose(scores: &[f64]) -> Result<RestorationStrength, Error> {
         if scores.len() != Self::VARIANTS {
             return Err(Error::input(format!("{} scores for {} variants", scores.len(), Self::VARIANTS)));
         }
-        let sums = scores.chunks_exact(QPS.len()).map(|scores| scores.iter().sum::<f64>());
-        // Of equal ones the last is the largest.
-        let best = sums.zip(strengths()).collect::<Vec<_>>().into_iter().rev().max_by(|a, b| a.0.total_cmp(&b.0));
-        Ok(best.map(|(_, strength)| strength).unwrap_or_default())
+        let means = scores.chunks_exact(QPS.len()).map(|scores| scores.iter().sum::<f64>() / QPS.len() as f64);
+        let means: Vec<f64> = means.collect();
+        let enough = means.iter().copied().fold(f64::NEG_INFINITY, f64::max) - MARGIN;
+        let mut good = strengths().zip(&means).filter(|&(_, &mean)| mean >= enough);
+        Ok(good.next().map(|(strength, _)| strength).unwrap_or_default())
     }
 }
 
@@ -144,11 +149,19 @@ mod tests {
     }
 
     #[test]
-    fn the_best_has_the_largest_sum_and_of_equal_ones_the_fullest() {
+    fn the_fullest_is_taken_unless_a_weaker_one_scores_better_by_the_margin() {
         let mut scores = vec![1.0; RestorationTrial::VARIANTS];
-        assert_eq!(RestorationTrial::best(&scores).unwrap(), RestorationStrength::FULL);
-        scores[2 * QPS.len() + 1] += 0.1;
-        assert_eq!(RestorationTrial::best(&scores).unwrap().sixteenths(), STRENGTHS[2]);
-        assert!(RestorationTrial::best(&scores[1..]).is_err());
+        let chosen = |scores: &[f64]| RestorationTrial::choose(scores).map(RestorationStrength::sixteenths);
+        assert_eq!(chosen(&scores).unwrap(), 16);
+        let qps = QPS.len();
+        scores[2 * qps + 1] += 0.9 * MARGIN * qps as f64;
+        assert_eq!(chosen(&scores).unwrap(), 16, "less than the margin better");
+        scores[2 * qps + 2] += 0.2 * MARGIN * qps as f64;
+        assert_eq!(chosen(&scores).unwrap(), STRENGTHS[2]);
+        scores[4 * qps] += 2.0 * MARGIN * qps as f64;
+        assert_eq!(chosen(&scores).unwrap(), STRENGTHS[2], "the last is best, but by less than the margin");
+        scores[4 * qps] += 2.0 * MARGIN * qps as f64;
+        assert_eq!(chosen(&scores).unwrap(), STRENGTHS[4]);
+        assert!(RestorationTrial::choose(&scores[1..]).is_err());
     }
 }

@@ -205,8 +205,8 @@ impl Calibration {
     ) -> Result<Calibrated> {
         let task = wanted.contains(&Wanted::Task);
         ensure!(
-            !task || matches!(self, Calibration::Learn(..)),
-            "chains with a transform for the task need --calibrate"
+            !task || !matches!(self, Calibration::None),
+            "chains with a transform for the task need --calibrate or --transform"
         );
         match self {
             Calibration::None => Ok(Calibrated { transform: None, task: None, label: "none (block DCT)".into() }),
@@ -214,7 +214,8 @@ impl Calibration {
                 let transform = Arc::new(read(path)?);
                 let kind = if transform.networks().is_some() { "learned pair, " } else { "" };
                 let label = format!("{} ({kind}K = {})", transform.id(), transform.components());
-                Ok(Calibrated { transform: Some(transform), task: None, label })
+                // What it was made for is the business of who names it.
+                Ok(Calibrated { task: Some(transform.clone()), transform: Some(transform), label })
             }
             Calibration::Learn(recipe) => {
                 let mut recipe = recipe.clone();

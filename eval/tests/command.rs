@@ -252,12 +252,14 @@ fn a_transform_is_fitted_to_the_task_and_written_for_the_elements() {
         (Some(file.restoration().share().into()), Some(1.0))
     );
     // The file is what the chain learns.
-    let arguments = ["--chains", "fcm-z-score", "--points", "fcm=20,34", "--transform", "task.fcmt", "walk"];
-    let (read, _) = folder.report(&arguments);
-    assert_eq!(rows(&read, "walk", "fcm-z-score")[1]["bytes"], rows(&report, "walk", "fcm-task")[1]["bytes"]);
+    let arguments = ["--chains", "fcm-task,fcm-restored-0,fcm-restored-1", "--points", "fcm=20,34"];
+    let (read, _) = folder.report(&[&arguments[..], &["--transform", "task.fcmt", "walk"]].concat());
+    assert_eq!(rows(&read, "walk", "fcm-task")[1]["bytes"], rows(&report, "walk", "fcm-task")[1]["bytes"]);
+    // Strengths cost nothing.
+    assert_eq!(rows(&read, "walk", "fcm-restored-0")[1]["bytes"], rows(&read, "walk", "fcm-restored-1")[1]["bytes"]);
 
     let output = folder.eval(&["run", "--network", "block.toml", "--chains", "fcm-task", "walk"]);
-    assert!(String::from_utf8_lossy(&output.stderr).contains("need --calibrate"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("need --calibrate or --transform"));
 }
 
 #[test]

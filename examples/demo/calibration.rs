@@ -51,7 +51,10 @@ pub fn calibrate(network: &Network, out: &Path) -> Result<PathBuf> {
         transform.components(),
         transform.dimension(),
     );
-    println!("Layers are restored by {} of the way, where the network finds most again", strength.share());
+    println!(
+        "Layers are restored by {} of the way: the network finds about as much as it does at best",
+        strength.share()
+    );
     Ok(path)
 }
 
@@ -71,7 +74,7 @@ fn strength<'a>(
             anyhow::Ok(())
         })?;
     }
-    Ok(RestorationTrial::best(&agreement.scores())?)
+    Ok(RestorationTrial::choose(&agreement.scores())?)
 }
 
 /// The second half of the network, asked what changes of the features do.

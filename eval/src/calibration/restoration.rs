@@ -35,5 +35,5 @@ pub fn strength(
     if agreement.objects() < ENOUGH {
         return Ok(RestorationStrength::FULL);
     }
-    Ok(RestorationTrial::best(&agreement.scores())?)
+    Ok(RestorationTrial::choose(&agreement.scores())?)
 }

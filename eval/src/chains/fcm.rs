@@ -28,7 +28,7 @@ pub struct Fcm {
 
 impl Fcm {
     /// The chains that change one setting, but for those with a number in their name.
-    pub const NAMES: [&str; 13] = [
+    pub const NAMES: [&str; 12] = [
         "fcm-none",
         "fcm-ecs",
         "fcm-simplified",
@@ -36,7 +36,6 @@ impl Fcm {
         "fcm-relevance",
         "fcm-task",
         "fcm-task-relevance",
-        "fcm-task-full",
         "fcm-intra",
         "fcm-chained",
         "fcm-unsliced",
@@ -59,10 +58,6 @@ impl Fcm {
                 chain.wanted = Wanted::Task;
                 chain.config.background_offset = None;
             }
-            "fcm-task-full" => {
-                chain.wanted = Wanted::Task;
-                chain.config.restoration_strength = Some(1.0);
-            }
             "fcm-intra" => chain.config.key_int_max = 1,
             "fcm-chained" => chain.config.error_resilient = false,
             "fcm-unsliced" => chain.config.slice_size = 0,
@@ -73,6 +68,9 @@ impl Fcm {
                     chain.config.skip_threshold = threshold?;
                 } else if let Some(strength) = number("fcm-rdoq-") {
                     chain.config.rd_strength = strength?;
+                } else if let Some(strength) = number("fcm-restored-") {
+                    chain.wanted = Wanted::Task;
+                    chain.config.restoration_strength = Some(strength?);
                 } else if let Some(components) = name.strip_prefix("fcm-k") {
                     chain.components =
                         Some(super::number(components, 1, 1 << 16).with_context(|| format!("chain {name:?}"))?);
@@ -80,7 +78,7 @@ impl Fcm {
                     let mode = name.strip_prefix("fcm-").unwrap_or(name);
                     chain.config.statistics = mode.parse::<StatisticsMode>().map_err(|_| {
                         anyhow!(
-                            "chain {name:?}, legal are {}, fcm-skip-X, fcm-rdoq-X and fcm-kN",
+                            "chain {name:?}, legal are {}, fcm-restored-X, fcm-skip-X, fcm-rdoq-X and fcm-kN",
                             Self::NAMES.join(", ")
                         )
                     })?;
