@@ -25,7 +25,7 @@ pub mod fcmvideoenc;
 mod force_key_unit;
 mod inference;
 mod picture;
-mod restoration_strength;
+mod properties;
 pub mod rtp;
 pub mod rtpfcmdepay;
 pub mod rtpfcmpay;

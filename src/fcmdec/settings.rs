@@ -1,6 +1,7 @@
 //! Settings of `fcmdec`: the properties, their defaults and ranges.
 
 use super::Conceal;
+use crate::properties;
 use fcm_codec::DecoderConfig;
 use gst::glib;
 use gst::prelude::*;
@@ -79,18 +80,8 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
     static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
         let default = Settings::default();
         vec![
-            glib::ParamSpecString::builder("transform")
-                .nick("Transform")
-                .blurb("Paths of the calibrated transforms that streams may need, .fcmt, separated by commas")
-                .mutable_ready()
-                .build(),
-            glib::ParamSpecUInt::builder("threads")
-                .nick("Threads")
-                .blurb("Worker threads, 1 to 64 (0 = one for each core)")
-                .maximum(64)
-                .default_value(default.threads)
-                .mutable_ready()
-                .build(),
+            properties::transforms(),
+            properties::threads("Worker threads", default.threads),
             glib::ParamSpecInt::builder("max-errors")
                 .nick("Max Errors")
                 .blurb("Most access units in a row that may be damaged before the element gives up (-1 = never)")

@@ -9,7 +9,7 @@ use crate::caps::{self, CodedCaps, RawCaps, TensorFormat};
 use crate::coding_element::{self, CodingElement, EventsBehindCaps};
 use crate::force_key_unit::{self, Request};
 use crate::tensor_io::{self, MappedFrame};
-use crate::{error, inference, restoration_strength, statistics_meta, transform_files};
+use crate::{error, inference, properties, statistics_meta, transform_files};
 use fcm_codec::bitstream::InnerCodec;
 use fcm_codec::reduction::learned::InferenceRuntime;
 use fcm_codec::{Encoder, EncoderConfig, Error, ErrorKind, FrameKind, FrameRequest, Layout, Limits, RateControl};
@@ -169,7 +169,7 @@ impl Stream {
             stats_period: self.settings.stats_period,
             stats_threshold: self.settings.stats_threshold,
             statistics: self.settings.statistics.into(),
-            restoration_strength: restoration_strength::asked(self.settings.restoration_strength),
+            restoration_strength: properties::asked_strength(self.settings.restoration_strength),
             transform: self.transform.clone(),
             runtime: self.runtime.clone(),
             components: (self.settings.components > 0).then_some(self.settings.components),

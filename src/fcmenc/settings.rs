@@ -2,7 +2,7 @@
 
 use super::StatisticsMode;
 use crate::caps::TensorLayout;
-use crate::restoration_strength;
+use crate::properties;
 use fcm_codec::{EncoderConfig, RateControl};
 use gst::glib;
 use gst::prelude::*;
@@ -48,7 +48,7 @@ impl Default for Settings {
             stats_period: codec.stats_period,
             stats_threshold: codec.stats_threshold,
             statistics: codec.statistics.into(),
-            restoration_strength: restoration_strength::UNSET,
+            restoration_strength: properties::STRENGTH_OF_TRANSFORM,
             transform: None,
             components: 0,
             background_offset: -1,
@@ -151,37 +151,12 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .default_value(default.key_int_max)
                 .mutable_ready()
                 .build(),
-            glib::ParamSpecUInt::builder("stats-period")
-                .nick("Statistics Period")
-                .blurb("Frames between refreshes of the signalled statistics (0 = at random access points only)")
-                .default_value(default.stats_period)
-                .mutable_ready()
-                .build(),
-            glib::ParamSpecFloat::builder("stats-threshold")
-                .nick("Statistics Threshold")
-                .blurb("Drift of mean or standard deviation, in standard deviations, that refreshes the statistics at once (0 = never)")
-                .minimum(0.0)
-                .maximum(1000.0)
-                .default_value(default.stats_threshold)
-                .mutable_ready()
-                .build(),
-            glib::ParamSpecEnum::builder_with_default("statistics", default.statistics)
-                .nick("Statistics")
-                .blurb("Statistics that travel with the features and that the decoder restores")
-                .mutable_ready()
-                .build(),
-            restoration_strength::property(),
-            glib::ParamSpecString::builder("transform")
-                .nick("Transform")
-                .blurb("Path of a calibrated transform, .fcmt (none = block DCT, which needs no calibration)")
-                .mutable_ready()
-                .build(),
-            glib::ParamSpecUInt::builder("components")
-                .nick("Components")
-                .blurb("Strongest components of the transform that are coded (0 = all)")
-                .default_value(default.components)
-                .mutable_ready()
-                .build(),
+            properties::stats_period(default.stats_period),
+            properties::stats_threshold(default.stats_threshold),
+            properties::statistics(),
+            properties::restoration_strength(),
+            properties::transform(),
+            properties::components(),
             glib::ParamSpecInt::builder("background-offset")
                 .nick("Background Offset")
                 .blurb("How much coarser positions are coded that the transform's probe finds irrelevant, in steps of qp (0 = as fine as the others, -1 = 6 with a transform that has a probe)")
@@ -224,23 +199,9 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .default_value(default.slice_size)
                 .mutable_ready()
                 .build(),
-            glib::ParamSpecUInt::builder("threads")
-                .nick("Threads")
-                .blurb("Worker threads, 1 to 64 (0 = one for each core)")
-                .maximum(64)
-                .default_value(default.threads)
-                .mutable_ready()
-                .build(),
-            glib::ParamSpecEnum::builder_with_default("layout", default.layout)
-                .nick("Layout")
-                .blurb("Which dimension of the tensors is the channel; raw caps do not say it")
-                .mutable_ready()
-                .build(),
-            glib::ParamSpecString::builder("tensor-names")
-                .nick("Tensor Names")
-                .blurb("Names of the layers in order, separated by commas; raw caps have none")
-                .mutable_ready()
-                .build(),
+            properties::threads("Worker threads", default.threads),
+            properties::layout(),
+            properties::tensor_names(),
             glib::ParamSpecUInt64::builder("min-force-key-unit-interval")
                 .nick("Minimum Forced Key Unit Interval")
                 .blurb("Least running time in nanoseconds from a random access point to a requested one (0 = requests are answered at once)")

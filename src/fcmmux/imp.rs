@@ -4,7 +4,7 @@ use crate::caps::{self, CodedCaps};
 use crate::coding_element::{self, CodingElement};
 use crate::picture::beside::{Beside, Record, Waiting};
 use crate::picture::video;
-use crate::{error, statistics_meta};
+use crate::{error, properties, statistics_meta};
 use fcm_codec::picture::{PictureWriter, VideoCodec, WriterConfig};
 use fcm_codec::{Error, ErrorKind, FrameKind, Sequence, StreamFormat};
 use gst::glib;
@@ -360,20 +360,8 @@ impl ObjectImpl for FcmMux {
         static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             let default = Settings::default();
             vec![
-                glib::ParamSpecUInt::builder("stats-period")
-                    .nick("Statistics Period")
-                    .blurb("Frames between refreshes of the signalled statistics (0 = at random access points only)")
-                    .default_value(default.stats_period)
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecFloat::builder("stats-threshold")
-                    .nick("Statistics Threshold")
-                    .blurb("Drift of mean or standard deviation, in standard deviations, that refreshes the statistics at once (0 = never)")
-                    .minimum(0.0)
-                    .maximum(1000.0)
-                    .default_value(default.stats_threshold)
-                    .mutable_ready()
-                    .build(),
+                properties::stats_period(default.stats_period),
+                properties::stats_threshold(default.stats_threshold),
                 glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
                     .nick("Stats")
                     .blurb("Counts since the element was started: pictures, random-access-pictures, refreshes, video-bytes, bytes-out, statistics-bytes, dropped (pictures before the first key frame)")

@@ -8,7 +8,7 @@ use crate::coding_element::{self, CodingElement, EventsBehindCaps};
 use crate::picture::beside::{Beside, Record};
 use crate::picture::formats::{self, Format};
 use crate::tensor_io::{self, MappedFrame};
-use crate::{error, inference, restoration_strength, transform_files};
+use crate::{error, inference, properties, transform_files};
 use fcm_codec::picture::{PackerConfig, PicturePacker};
 use fcm_codec::reduction::learned::InferenceRuntime;
 use fcm_codec::{Error, ErrorKind, Layout, Limits, Transform};
@@ -154,7 +154,7 @@ impl Stream {
         if !self.packing.as_ref().is_some_and(same) {
             let config = PackerConfig {
                 statistics: self.settings.statistics.into(),
-                restoration_strength: restoration_strength::asked(self.settings.restoration_strength),
+                restoration_strength: properties::asked_strength(self.settings.restoration_strength),
                 transform: self.transform.clone(),
                 runtime: self.runtime.clone(),
                 components: (self.settings.components > 0).then_some(self.settings.components),

@@ -2,7 +2,7 @@
 
 use crate::caps::TensorLayout;
 use crate::fcmenc::StatisticsMode;
-use crate::restoration_strength;
+use crate::properties;
 use gst::glib;
 use gst::prelude::*;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             statistics: StatisticsMode::default(),
-            restoration_strength: restoration_strength::UNSET,
+            restoration_strength: properties::STRENGTH_OF_TRANSFORM,
             transform: None,
             components: 0,
             bit_depth: 0,
@@ -78,23 +78,10 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
     static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
         let default = Settings::default();
         vec![
-            glib::ParamSpecEnum::builder_with_default("statistics", default.statistics)
-                .nick("Statistics")
-                .blurb("Statistics that travel with the features and that the decoder restores")
-                .mutable_ready()
-                .build(),
-            restoration_strength::property(),
-            glib::ParamSpecString::builder("transform")
-                .nick("Transform")
-                .blurb("Path of a calibrated transform, .fcmt (none = block DCT, which needs no calibration)")
-                .mutable_ready()
-                .build(),
-            glib::ParamSpecUInt::builder("components")
-                .nick("Components")
-                .blurb("Strongest components of the transform that become tiles of the picture (0 = all)")
-                .default_value(default.components)
-                .mutable_ready()
-                .build(),
+            properties::statistics(),
+            properties::restoration_strength(),
+            properties::transform(),
+            properties::components(),
             glib::ParamSpecUInt::builder("bit-depth")
                 .nick("Bit Depth")
                 .blurb("Bits of a sample, 8 or 10 (0 = 10 where downstream takes it)")
@@ -102,23 +89,9 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .default_value(default.bit_depth)
                 .mutable_ready()
                 .build(),
-            glib::ParamSpecUInt::builder("threads")
-                .nick("Threads")
-                .blurb("Worker threads, 1 to 64 (0 = one for each core)")
-                .maximum(64)
-                .default_value(default.threads)
-                .mutable_ready()
-                .build(),
-            glib::ParamSpecEnum::builder_with_default("layout", default.layout)
-                .nick("Layout")
-                .blurb("Which dimension of the tensors is the channel; raw caps do not say it")
-                .mutable_ready()
-                .build(),
-            glib::ParamSpecString::builder("tensor-names")
-                .nick("Tensor Names")
-                .blurb("Names of the layers in order, separated by commas; raw caps have none")
-                .mutable_ready()
-                .build(),
+            properties::threads("Worker threads", default.threads),
+            properties::layout(),
+            properties::tensor_names(),
         ]
     });
     &PROPERTIES

@@ -5,7 +5,7 @@ use crate::coding_element::{self, CodingElement};
 use crate::picture::beside::{Beside, Info, Waiting};
 use crate::picture::formats::{self, Format};
 use crate::tensor_io::{self, pool::TensorPool};
-use crate::{error, inference, statistics_meta, transform_files};
+use crate::{error, inference, properties, statistics_meta, transform_files};
 use fcm_codec::bitstream::InnerCodec;
 use fcm_codec::picture::PictureUnpacker;
 use fcm_codec::reduction::learned::InferenceRuntime;
@@ -409,18 +409,8 @@ impl ObjectImpl for FcmUnpack {
         static PROPERTIES: LazyLock<Vec<glib::ParamSpec>> = LazyLock::new(|| {
             let default = Settings::default();
             vec![
-                glib::ParamSpecString::builder("transform")
-                    .nick("Transform")
-                    .blurb("Paths of calibrated transforms, .fcmt, that the stream may name, separated by commas")
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecUInt::builder("threads")
-                    .nick("Threads")
-                    .blurb("Worker threads, 1 to 64 (0 = one for each core)")
-                    .maximum(64)
-                    .default_value(default.threads)
-                    .mutable_ready()
-                    .build(),
+                properties::transforms(),
+                properties::threads("Worker threads", default.threads),
                 glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
                     .nick("Stats")
                     .blurb("Counts since the element was started: frames, corrupt (by the decoder's word), unknown (pictures without parameters), missing (not given by the decoder)")

@@ -4,6 +4,7 @@ use super::decoders;
 use crate::caps;
 use crate::fcmdemux::FcmDemux;
 use crate::fcmunpack::FcmUnpack;
+use crate::properties;
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -125,18 +126,8 @@ impl ObjectImpl for FcmVideoDec {
                     .blurb("Name of the video decoder element (none = one that the stream needs)")
                     .mutable_ready()
                     .build(),
-                glib::ParamSpecString::builder("transform")
-                    .nick("Transform")
-                    .blurb("Paths of calibrated transforms, .fcmt, that the stream may name, separated by commas")
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecUInt::builder("threads")
-                    .nick("Threads")
-                    .blurb("Worker threads for all but the video decoder, 1 to 64 (0 = one for each core)")
-                    .maximum(64)
-                    .default_value(1)
-                    .mutable_ready()
-                    .build(),
+                properties::transforms(),
+                properties::threads("Worker threads for all but the video decoder", 1),
                 glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
                     .nick("Stats")
                     .blurb("Those of fcmdemux")

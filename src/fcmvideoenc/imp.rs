@@ -2,11 +2,10 @@
 
 use super::encoders::{self, Rate};
 use crate::caps;
-use crate::caps::TensorLayout;
-use crate::fcmenc::StatisticsMode;
 use crate::fcmmux::FcmMux;
 use crate::fcmpack::FcmPack;
-use crate::restoration_strength;
+use crate::properties;
+use fcm_codec::picture::WriterConfig;
 use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
@@ -225,58 +224,21 @@ impl ObjectImpl for FcmVideoEnc {
                     .blurb("Further properties of the encoder, set after all others: \"name,property=value,...\"")
                     .mutable_ready()
                     .build(),
-                glib::ParamSpecEnum::builder_with_default("statistics", StatisticsMode::default())
-                    .nick("Statistics")
-                    .blurb("Statistics that travel with the features and that the decoder restores")
-                    .mutable_ready()
-                    .build(),
-                restoration_strength::property(),
-                glib::ParamSpecString::builder("transform")
-                    .nick("Transform")
-                    .blurb("Path of a calibrated transform, .fcmt (none = block DCT, which needs no calibration)")
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecUInt::builder("components")
-                    .nick("Components")
-                    .blurb("Strongest components of the transform that become tiles of the picture (0 = all)")
-                    .mutable_ready()
-                    .build(),
+                properties::statistics(),
+                properties::restoration_strength(),
+                properties::transform(),
+                properties::components(),
                 glib::ParamSpecUInt::builder("bit-depth")
                     .nick("Bit Depth")
                     .blurb("Bits of a sample, 8 or 10 (0 = 10 where the encoder takes it)")
                     .maximum(10)
                     .mutable_ready()
                     .build(),
-                glib::ParamSpecUInt::builder("threads")
-                    .nick("Threads")
-                    .blurb("Worker threads for all but the video encoder, 1 to 64 (0 = one for each core)")
-                    .maximum(64)
-                    .default_value(1)
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecEnum::builder_with_default("layout", TensorLayout::default())
-                    .nick("Layout")
-                    .blurb("Which dimension of the tensors is the channel; raw caps do not say it")
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecString::builder("tensor-names")
-                    .nick("Tensor Names")
-                    .blurb("Names of the layers in order, separated by commas; raw caps have none")
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecUInt::builder("stats-period")
-                    .nick("Statistics Period")
-                    .blurb("Frames between refreshes of the signalled statistics (0 = at random access points only)")
-                    .mutable_ready()
-                    .build(),
-                glib::ParamSpecFloat::builder("stats-threshold")
-                    .nick("Statistics Threshold")
-                    .blurb("Drift of mean or standard deviation, in standard deviations, that refreshes the statistics at once (0 = never)")
-                    .minimum(0.0)
-                    .maximum(1000.0)
-                    .default_value(fcm_codec::picture::WriterConfig::default().stats_threshold)
-                    .mutable_ready()
-                    .build(),
+                properties::threads("Worker threads for all but the video encoder", 1),
+                properties::layout(),
+                properties::tensor_names(),
+                properties::stats_period(WriterConfig::default().stats_period),
+                properties::stats_threshold(WriterConfig::default().stats_threshold),
                 glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
                     .nick("Stats")
                     .blurb("Those of fcmmux")

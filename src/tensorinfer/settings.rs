@@ -2,6 +2,7 @@
 
 use super::ChannelOrder;
 use crate::boxes::PictureScaling;
+use crate::properties;
 use fcm_infer::{Error, ModelOptions, Preprocess};
 use gst::glib;
 use gst::prelude::*;
@@ -141,13 +142,7 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 "Output Names",
                 "Tensors at which the part of the model to run ends, separated by commas (none = its outputs)",
             ),
-            glib::ParamSpecUInt::builder("threads")
-                .nick("Threads")
-                .blurb("Threads that compute a frame, 1 to 64 (0 = one for each core)")
-                .maximum(64)
-                .default_value(default.threads)
-                .mutable_ready()
-                .build(),
+            properties::threads("Threads that compute a frame", default.threads),
             text(
                 "library",
                 "Library",
