@@ -4,7 +4,7 @@ use crate::bitstream::FRAME_NUMBERS;
 use crate::bitstream::access_unit::AccessUnit;
 use crate::bitstream::picture::{Pair, PictureParameters};
 use crate::bitstream::{InnerCodec, Reduction, Sequence};
-use crate::encoder::{FrameKind, thread_pool};
+use crate::encoder::FrameKind;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inner::native::planes::{BACKGROUND, INTER, Levels, PlaneCoder, Relevance};
 use crate::kernels::moments::Moments;
@@ -22,6 +22,7 @@ use crate::refinement::RestorationStrength;
 use crate::slices::{self, FrameRead};
 use crate::statistics::{self, FrameStatistics, MeanStd, StatisticsMode};
 use crate::tensor::{Dtype, Layout, TensorMut};
+use crate::threads;
 use half::slice::HalfFloatSliceExt;
 use rayon::ThreadPool;
 use std::sync::Arc;
@@ -137,7 +138,7 @@ impl Decoder {
     /// # Errors
     /// `InvalidConfig` for more than 64 threads.
     pub fn new(config: DecoderConfig) -> Result<Self> {
-        let pool = thread_pool(config.threads)?;
+        let pool = threads::pool(config.threads)?;
         Ok(Self { config, pool, stream: None, number: None, inexact: 0, layout_changed: false })
     }
 

@@ -7,135 +7,31 @@ use crate::bitstream::unit::{self, UnitHeader, UnitType};
 use crate::bitstream::{InnerCodec, Reduction, Sequence, StreamFormat};
 use crate::error::{Error, Result};
 use crate::inner::native::planes::{Levels, PlaneCoder};
-use crate::limits::{self, Limits};
+use crate::limits;
 use crate::quantiser::rate_distortion::RateDistortion;
-use crate::quantiser::{self, QP_MAX, Quantiser, Steps};
+use crate::quantiser::{self, Quantiser, Steps};
 use crate::rate_control::RateController;
-use crate::reduction::Transform;
 use crate::reduction::forward::{self, Forward};
 use crate::reduction::grid::Grid;
-use crate::reduction::learned::InferenceRuntime;
 use crate::reduction::relevance;
-use crate::refinement::RestorationStrength;
 use crate::slices::{FrameHead, SliceWriter, Slicing};
 use crate::statistics::{self, FrameStatistics, MeanStd, StatisticsMode};
 use crate::tensor::{Dtype, Layout, TensorRef};
-use std::sync::Arc;
+use crate::threads;
 use std::time::{Duration, Instant};
 use strength::Strength;
 
+mod config;
 pub(crate) mod picture;
+mod signalling;
 mod strength;
+
+pub use config::{EncoderConfig, RateControl};
 
 /// Positions without a usable prediction, in per cent, from which a predicted frame counts as a scene cut.
 const SCENE_CUT: usize = 80;
 /// The reference scale may be off by this factor before the frame is made a random access point.
 const SCALE_DRIFT: f32 = 4.0;
-/// How much coarser the background is coded unless told otherwise, in steps of qp.
-const BACKGROUND_OFFSET: u8 = 6;
-/// Most threads that can be asked for.
-const MAX_THREADS: usize = 64;
-
-/// How the encoder chooses the quantiser of a frame.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum RateControl {
-    /// The same quantiser parameter for every frame, 0 (near lossless) to 63 (unusable). The step doubles every 6.
-    ConstantQp(u8),
-    /// A long-run average of `kbit_per_second` at `frames_per_second` frames a second.
-    Bitrate {
-        /// Target in 1000 bit/s, at least 1.
-        kbit_per_second: u32,
-        /// Frame rate as a fraction; both at least 1.
-        frames_per_second: (u32, u32),
-    },
-}
-
-/// Settings of an [`Encoder`]. `Default` is the one source of the default values.
-#[derive(Debug, Clone)]
-pub struct EncoderConfig {
-    /// Quantiser or bit rate. Default: constant qp 32.
-    pub rate_control: RateControl,
-    /// Most frames from one random access point to the next; 0 = only the first frame is one. Default: 32.
-    pub key_int_max: u32,
-    /// Frames between refreshes of the signalled statistics; 0 = with every random access point only. Default: 0.
-    pub stats_period: u32,
-    /// Relative drift of a layer's statistics (of mean or standard deviation, in standard deviations) past
-    /// which they are refreshed at once; 0 = never. Default: 0.05.
-    pub stats_threshold: f32,
-    /// What the decoder restores. Default: z-score.
-    pub statistics: StatisticsMode,
-    /// How far the decoder moves layers to the statistics signalled, 0 = not at all to 1 = in full, to the nearest sixteenth. `None` = as the
-    /// transform says, which was found when it was fitted to a task, or in full. Modes ecs and none have none to choose.
-    pub restoration_strength: Option<f32>,
-    /// Calibrated transform, a basis or a learned pair; `None` = block DCT, which needs no calibration.
-    pub transform: Option<Arc<Transform>>,
-    /// What runs the networks of a learned transform; other transforms need none.
-    pub runtime: Option<Arc<dyn InferenceRuntime>>,
-    /// Components kept, strongest first; `None` = all that the transform has. 1 to that number.
-    pub components: Option<u32>,
-    /// How much coarser positions are coded that the transform's probe finds irrelevant, in steps of qp, 0 to 63; 0 = as fine as
-    /// the others. `None` = 6 with a transform that has a probe, 0 with one that has none, where nothing else is legal.
-    pub background_offset: Option<u8>,
-    /// With a calibrated basis: positions whose values changed by less than this many quantiser steps (root mean square) since
-    /// they were projected last are taken to be unchanged, which saves work and the bits of noise. 0 = none; random access frames
-    /// take all positions as they are. Between them, components too weak to give a level are left out too, unless this is 0. Of no
-    /// effect with a learned transform, whose network sees whole layers. Finite and at least 0. Default: 0.05.
-    pub skip_threshold: f32,
-    /// What a bit is worth when levels are chosen, in squared quantiser steps: the larger, the fewer bits and the larger the error at
-    /// one qp. 0 = levels are rounded, whatever they cost. Finite and at least 0; lossless streams do not look at it. Default: 0.1.
-    pub rd_strength: f32,
-    /// Whether every frame can be entropy-decoded without the one before, so that a decoder goes on after a loss, and frames may be
-    /// cut into slices. Costs about 1 % of the rate. Default: true.
-    pub error_resilient: bool,
-    /// Whether blocks of positions may be predicted along vectors, which saves bits where cameras or objects move, and costs time only
-    /// there. Of no effect on lossless streams. Default: true.
-    pub motion_compensation: bool,
-    /// Bytes from which a frame is cut into slices, each about as long as that: a lost one costs only itself and what is
-    /// weaker. 0 = one slice a frame; of no effect unless `error_resilient`. Default: 1150, which fits into a packet.
-    pub slice_size: u32,
-    /// Worker threads, 1 to 64; 0 = one for each core. Default: 1.
-    pub threads: usize,
-    /// Framing of the access units written. Default: byte stream.
-    pub format: StreamFormat,
-    /// Frame rate written into the sequence parameter set; `(0, 1)` = unknown.
-    pub framerate: (u32, u32),
-    /// Fixes the scale that quantiser steps are relative to, instead of taking it from the statistics at
-    /// every random access point. Finite and above 0.
-    pub reference_scale: Option<f32>,
-    /// Codes the fixed-point fused tensor without loss (for tests of the inner codec): `qp` is then ignored.
-    pub lossless: bool,
-    /// Bounds on shapes.
-    pub limits: Limits,
-}
-
-impl Default for EncoderConfig {
-    fn default() -> Self {
-        Self {
-            rate_control: RateControl::ConstantQp(32),
-            key_int_max: 32,
-            stats_period: 0,
-            stats_threshold: 0.05,
-            statistics: StatisticsMode::ZScore,
-            restoration_strength: None,
-            transform: None,
-            runtime: None,
-            components: None,
-            background_offset: None,
-            skip_threshold: 0.05,
-            rd_strength: 0.1,
-            error_resilient: true,
-            motion_compensation: true,
-            slice_size: 1150,
-            threads: 1,
-            format: StreamFormat::ByteStream,
-            framerate: (0, 1),
-            reference_scale: None,
-            lossless: false,
-            limits: Limits::default(),
-        }
-    }
-}
-
 /// What the caller wants of one frame.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct FrameRequest {
@@ -234,16 +130,16 @@ impl Encoder {
     /// `InvalidConfig` with the offending value and its legal range; `LimitExceeded`; `Transform` when the
     /// transform was calibrated on other shapes, or is a learned pair that cannot be run.
     pub fn new(config: EncoderConfig, layout: Layout) -> Result<Self> {
-        check(&config)?;
+        config::check(&config)?;
         limits::check("number of values in a frame", layout.elements(), config.limits.max_elements)?;
         let grid = Grid::new(&layout, &config.limits)?;
         let components =
             forward::check(&layout, &grid, config.transform.as_deref(), config.components, &config.limits)?;
         limits::check("number of components", components as u64, u64::from(config.limits.max_components))?;
-        let background_offset = background_offset(&config)?;
+        let background_offset = config::background_offset(&config)?;
         let relevance = background_offset > 0;
-        let restoration = restoration(&config)?;
-        let pool = thread_pool(config.threads)?;
+        let restoration = config::restoration(&config)?;
+        let pool = threads::pool(config.threads)?;
         let (transform, runtime) = (config.transform.as_deref(), config.runtime.as_deref());
         let forward = Forward::new(&layout, grid.clone(), transform, components, runtime, config.threads)?;
         let (height, width, positions) = (grid.height, grid.width, grid.positions());
@@ -322,7 +218,7 @@ impl Encoder {
     /// # Errors
     /// `InvalidConfig`; the old settings stay.
     pub fn set_rate_control(&mut self, rate_control: RateControl) -> Result<()> {
-        check_rate_control(rate_control)?;
+        config::check_rate_control(rate_control)?;
         match (&mut self.rate, rate_control) {
             (Some(rate), RateControl::Bitrate { kbit_per_second, frames_per_second }) => {
                 rate.retarget(kbit_per_second, frames_per_second);
@@ -571,84 +467,6 @@ impl Encoder {
         }
     }
 
-    fn refresh_is_due(&self) -> bool {
-        let period = self.config.stats_period;
-        match self.config.statistics {
-            StatisticsMode::None => false,
-            StatisticsMode::Ecs => true,
-            _ if period > 0 && self.since_refresh >= period => true,
-            mode => self.config.stats_threshold > 0.0 && self.drift(mode) > f64::from(self.config.stats_threshold),
-        }
-    }
-
-    /// Largest change of a mean or standard deviation against what was signalled, in standard deviations.
-    fn drift(&self, mode: StatisticsMode) -> f64 {
-        if mode == StatisticsMode::Simplified {
-            let now = statistics::aggregate(self.measured.layers.iter().copied());
-            return self.held.first().map_or(f64::INFINITY, |then| then.drift(now));
-        }
-        self.measured.layers.iter().zip(&self.held).map(|(&now, then)| then.drift(now)).fold(0.0, f64::max)
-    }
-
-    /// Takes the measured statistics as those to be signalled.
-    fn update_signalled(&mut self, tensors: &[TensorRef<'_>], random_access: bool) {
-        let mode = self.config.statistics;
-        let (pair, narrow) = (Pair::wide, Pair::narrow);
-        let whole = statistics::aggregate(self.measured.layers.iter().copied());
-        let derived = quantiser::reference_scale(whole.std_dev);
-        let s = &mut self.signalled;
-        s.fused.clear();
-        s.layers.clear();
-        s.peaks.clear();
-        self.held.clear();
-        match mode {
-            StatisticsMode::ZScore => self.held.extend(self.measured.layers.iter().map(|&m| pair(m))),
-            StatisticsMode::Simplified => self.held.push(narrow(whole)),
-            StatisticsMode::Ecs | StatisticsMode::None => {}
-        }
-        match mode {
-            StatisticsMode::ZScore | StatisticsMode::Simplified if self.sequence.relevance => {
-                let relevance = &self.levels.relevance;
-                let fused = measure_regions(self.measured.fused, relevance::plane_moments(&self.planes, relevance));
-                let layers = self.measured.layers.iter().enumerate();
-                let layers = layers.map(|(n, &m)| {
-                    let values = widened(&self.widened, tensors, n);
-                    measure_regions(m, self.forward.grid().region_sums(n, values, relevance))
-                });
-                let layers: Vec<[MeanStd; 2]> = layers.collect();
-                for region in 0..2 {
-                    match mode {
-                        StatisticsMode::ZScore => {
-                            s.fused.push(pair(fused[region]));
-                            s.layers.extend(layers.iter().map(|m| pair(m[region])));
-                        }
-                        _ => {
-                            s.fused.push(narrow(fused[region]));
-                            s.layers.push(narrow(statistics::aggregate(layers.iter().map(|m| m[region]))));
-                        }
-                    }
-                }
-            }
-            StatisticsMode::ZScore => {
-                s.fused.push(pair(self.measured.fused));
-                s.layers.extend_from_slice(&self.held);
-            }
-            StatisticsMode::Simplified => {
-                s.fused.push(narrow(self.measured.fused));
-                s.layers.extend_from_slice(&self.held);
-            }
-            StatisticsMode::Ecs => s.peaks.extend_from_slice(&self.peaks),
-            StatisticsMode::None => {}
-        }
-        s.reference_scale = match self.config.reference_scale {
-            _ if !random_access => None,
-            Some(scale) => Some(scale),
-            // Two regions do not tell the scale of the whole.
-            None if !s.layers.is_empty() && !self.sequence.relevance => None,
-            None => Some(derived),
-        };
-    }
-
     fn choose_qp(&mut self, kind: FrameKind) -> u8 {
         match (&mut self.rate, self.config.rate_control) {
             (Some(rate), _) => {
@@ -712,43 +530,12 @@ fn widened<'a>(widened: &'a [Vec<f32>], tensors: &[TensorRef<'a>], n: usize) -> 
     }
 }
 
-/// Statistics of both regions; a region without values takes those of the whole.
-fn measure_regions(whole: MeanStd, regions: [relevance::RegionSums; 2]) -> [MeanStd; 2] {
-    regions.map(|r| r.mean_std().unwrap_or(whole))
-}
-
 /// What tells the components that are worth projecting; `None` where all are made. With `relevance` those that the probe looks at are.
 fn strength(config: &EncoderConfig, components: usize, relevance: bool) -> Option<Strength> {
     let transform = config.transform.as_ref().filter(|t| t.networks().is_none())?;
     let probe = transform.probe().filter(|_| relevance).map_or(0, |probe| probe.weights().len());
     (config.skip_threshold > 0.0 && !config.lossless)
         .then(|| Strength::new(&transform.variances()[..components], probe.min(components)))
-}
-
-/// The strength of restoration that `config` asks for.
-fn restoration(config: &EncoderConfig) -> Result<RestorationStrength> {
-    let asked = config.restoration_strength.map(RestorationStrength::of_share).transpose()?;
-    if !config.statistics.restores_deviations() {
-        return Ok(RestorationStrength::FULL);
-    }
-    Ok(asked.or_else(|| config.transform.as_ref().map(|t| t.restoration())).unwrap_or_default())
-}
-
-/// The background offset that `config` asks for.
-fn background_offset(config: &EncoderConfig) -> Result<u8> {
-    let probe = config.transform.as_ref().is_some_and(|t| t.probe().is_some());
-    match config.background_offset {
-        _ if config.lossless => Ok(0),
-        None => Ok(if probe { BACKGROUND_OFFSET } else { 0 }),
-        Some(0) => Ok(0),
-        Some(offset) if offset > QP_MAX => {
-            Err(Error::config(format!("a background offset of {offset}, legal are 0 to {QP_MAX}")))
-        }
-        Some(offset) if !probe => Err(Error::config(format!(
-            "a background offset of {offset} needs a transform that was calibrated with relevance; without one only 0 is legal"
-        ))),
-        Some(offset) => Ok(offset),
-    }
 }
 
 /// Measures stretches of time one after the other.
@@ -761,47 +548,6 @@ impl Clock {
     }
 }
 
-fn check(config: &EncoderConfig) -> Result<()> {
-    check_rate_control(config.rate_control)?;
-    if !(config.stats_threshold.is_finite() && config.stats_threshold >= 0.0) {
-        return Err(Error::config(format!(
-            "a statistics threshold of {}, legal is 0 and above",
-            config.stats_threshold
-        )));
-    }
-    if !(config.skip_threshold.is_finite() && config.skip_threshold >= 0.0) {
-        return Err(Error::config(format!("a skip threshold of {}, legal is 0 and above", config.skip_threshold)));
-    }
-    if !(config.rd_strength.is_finite() && config.rd_strength >= 0.0) {
-        return Err(Error::config(format!(
-            "a rate-distortion strength of {}, legal are finite values from 0 on",
-            config.rd_strength
-        )));
-    }
-    if config.framerate.1 == 0 {
-        return Err(Error::config(format!("a frame rate of {}/0", config.framerate.0)));
-    }
-    if let Some(scale) = config.reference_scale
-        && !(scale.is_finite() && scale > 0.0)
-    {
-        return Err(Error::config(format!("a reference scale of {scale}, legal are finite values above 0")));
-    }
-    Ok(())
-}
-
-fn check_rate_control(rate_control: RateControl) -> Result<()> {
-    match rate_control {
-        RateControl::ConstantQp(qp) if qp > QP_MAX => Err(Error::config(format!("qp {qp}, legal are 0 to {QP_MAX}"))),
-        RateControl::Bitrate { kbit_per_second: 0, .. } => {
-            Err(Error::config("a bit rate of 0 kbit/s, legal are 1 and above"))
-        }
-        RateControl::Bitrate { frames_per_second: (n, d), .. } if n == 0 || d == 0 => {
-            Err(Error::config(format!("a bit rate at {n}/{d} frames a second: it needs a known frame rate")))
-        }
-        _ => Ok(()),
-    }
-}
-
 fn rate_controller(rate_control: RateControl) -> Option<RateController> {
     match rate_control {
         RateControl::ConstantQp(_) => None,
@@ -809,17 +555,4 @@ fn rate_controller(rate_control: RateControl) -> Option<RateController> {
             Some(RateController::new(kbit_per_second, frames_per_second))
         }
     }
-}
-
-/// Workers for `threads` threads; none for one.
-pub(crate) fn thread_pool(threads: usize) -> Result<Option<rayon::ThreadPool>> {
-    if threads > MAX_THREADS {
-        return Err(Error::config(format!("{threads} threads, legal are 0 (one a core) to {MAX_THREADS}")));
-    }
-    let threads = if threads == 0 { std::thread::available_parallelism().map_or(1, |n| n.get()) } else { threads };
-    if threads == 1 {
-        return Ok(None);
-    }
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.min(MAX_THREADS)).build();
-    pool.map(Some).map_err(|e| Error::config(format!("{threads} threads cannot be started: {e}")))
 }

@@ -25,6 +25,7 @@ mod restoration_trial;
 mod slices;
 pub mod statistics;
 pub mod tensor;
+mod threads;
 
 pub use bitstream::{Sequence, StreamFormat};
 pub use decoder::{Damage, Decoded, DecodedFrame, Decoder, DecoderConfig};

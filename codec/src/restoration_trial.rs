@@ -19,7 +19,7 @@ const STRENGTHS: [u8; 5] = [16, 12, 8, 4, 0];
 const QPS: [u8; 4] = [24, 28, 32, 36];
 /// By how much a weaker restoration must do better, in scores of one variant: smaller gains are noise of the calibration pictures, and what
 /// is small in other pictures needs its contrast.
-const MARGIN: f64 = 0.02;
+const MARGIN: f64 = 0.01;
 
 /// Restores features of one layout at every strength.
 pub struct RestorationTrial {

@@ -135,16 +135,6 @@ impl PairCalibrator {
         Ok(())
     }
 
-    /// Values D of all layers in one cell of the grid.
-    pub fn dimension(&self) -> u32 {
-        self.open.reduction.grid().dimension as u32
-    }
-
-    /// Vectors measured so far: frames × grid positions.
-    pub fn samples(&self) -> u64 {
-        self.samples
-    }
-
     /// Runs both networks on one frame, without quantisation in between.
     ///
     /// # Errors
