@@ -27,7 +27,7 @@ pub enum RateControl {
     },
 }
 
-/// Settings of an [`Encoder`]. `Default` is the one source of the default values.
+/// Settings of an [`Encoder`](super::Encoder). `Default` is the one source of the default values.
 #[derive(Debug, Clone)]
 pub struct EncoderConfig {
     /// Quantiser or bit rate. Default: constant qp 32.
