@@ -173,7 +173,7 @@ pub enum Calibration {
 pub struct Calibrated {
     /// The transform; `None` = block DCT.
     pub transform: Option<Arc<Transform>>,
-    /// The one fitted to the task; only where a chain wants it.
+    /// The one fitted to the task; only where a chain wants it, and the same where a file was named.
     pub task: Option<Arc<Transform>>,
     /// Where it came from.
     pub label: String,

@@ -252,9 +252,11 @@ fn a_transform_is_fitted_to_the_task_and_written_for_the_elements() {
         (Some(file.restoration().share().into()), Some(1.0))
     );
     // The file is what the chain learns.
-    let arguments = ["--chains", "fcm-task,fcm-restored-0,fcm-restored-1", "--points", "fcm=20,34"];
+    let arguments = ["--chains", "fcm-z-score,fcm-task,fcm-restored-0,fcm-restored-1", "--points", "fcm=20,34"];
     let (read, _) = folder.report(&[&arguments[..], &["--transform", "task.fcmt", "walk"]].concat());
-    assert_eq!(rows(&read, "walk", "fcm-task")[1]["bytes"], rows(&report, "walk", "fcm-task")[1]["bytes"]);
+    for chain in ["fcm-z-score", "fcm-task"] {
+        assert_eq!(rows(&read, "walk", chain)[1]["bytes"], rows(&report, "walk", "fcm-task")[1]["bytes"]);
+    }
     // A strength costs a byte at the only random access point.
     let bytes = |chain| rows(&read, "walk", chain)[1]["bytes"].as_u64().unwrap();
     assert_eq!(bytes("fcm-restored-0"), bytes("fcm-restored-1") + 1);
