@@ -16,7 +16,7 @@ use crate::reduction::grid::Grid;
 use crate::reduction::relevance;
 use crate::slices::{FrameHead, SliceWriter, Slicing};
 use crate::statistics::{self, FrameStatistics, MeanStd, StatisticsMode};
-use crate::tensor::{Dtype, Layout, TensorRef};
+use crate::tensor::{Layout, TensorRef};
 use crate::threads;
 use std::time::{Duration, Instant};
 use strength::Strength;
@@ -72,9 +72,9 @@ pub struct EncodedFrame {
 /// Time that the stages of encoding one frame took.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EncodeTimes {
-    /// Statistics, conversion from binary16 included.
+    /// Statistics.
     pub statistics: Duration,
-    /// Gathering the vectors of the grid, and finding those that changed.
+    /// Finding the vectors of the grid that changed, and gathering them.
     pub gather: Duration,
     /// Projection on the components, or the run of the reduction network.
     pub project: Duration,
@@ -92,8 +92,6 @@ pub struct Encoder {
     /// Of a calibrated basis; `None` where all components are made anyway.
     strength: Option<Strength>,
     pool: Option<rayon::ThreadPool>,
-    /// Layers that came as binary16, as binary32.
-    widened: Vec<Vec<f32>>,
     planes: Vec<f32>,
     quantiser: Quantiser,
     coder: PlaneCoder,
@@ -143,12 +141,7 @@ impl Encoder {
         let (transform, runtime) = (config.transform.as_deref(), config.runtime.as_deref());
         let forward = Forward::new(&layout, grid.clone(), transform, components, runtime, config.threads)?;
         let (height, width, positions) = (grid.height, grid.width, grid.positions());
-        let widened = layout.layers().iter().map(|l| match l.dtype {
-            Dtype::F16 => vec![0.0; l.shape.elements() as usize],
-            Dtype::F32 => Vec::new(),
-        });
         let layers = layout.layers().len();
-        let widened = widened.collect();
         let sequence = Sequence {
             version: Sequence::version_for(false, restoration),
             layout,
@@ -168,7 +161,6 @@ impl Encoder {
         let chooser = (config.rd_strength > 0.0 && !config.lossless)
             .then(|| RateDistortion::new(config.rd_strength, coder.costs(), components, positions, width));
         Ok(Self {
-            widened,
             planes: vec![0.0; components * positions],
             quantiser: Quantiser::new(components, (height, width), chooser, sequence.motion),
             coder,
@@ -375,8 +367,8 @@ impl Encoder {
         for (n, tensor) in tensors.iter().enumerate() {
             let name = &self.sequence.layout.layers()[n].name;
             let moments = match tensor {
+                TensorRef::F16(values) => statistics::measure(n, name, values)?,
                 TensorRef::F32(values) => statistics::measure(n, name, values)?,
-                TensorRef::F16(values) => statistics::widen_and_measure(n, name, values, &mut self.widened[n])?,
             };
             self.measured.layers[n] = MeanStd::from(&moments);
             self.peaks[n] = (f64::from(moments.max) - moments.mean()).clamp(0.0, f64::from(f32::MAX)) as f32;
@@ -396,12 +388,11 @@ impl Encoder {
     ) -> Result<()> {
         let step = quantiser::step(self.last_qp) as f32 * quantiser::unit(self.scale);
         let tolerance = self.skip_tolerance(step);
-        let layer = |n: usize| widened(&self.widened, tensors, n);
         let planes = &mut self.planes;
         self.projected_components = self.sequence.components as usize;
         match &mut self.forward {
             Forward::Learned(network) => {
-                network.reduce(layer, planes)?;
+                network.reduce(tensors, planes)?;
                 self.projected = network.grid().positions();
             }
             Forward::Linear(projection) => {
@@ -423,12 +414,12 @@ impl Encoder {
                 match &self.pool {
                     Some(pool) => {
                         let threads = pool.current_num_threads();
-                        pool.install(|| projection.gather(layer, tolerance, true));
+                        pool.install(|| projection.gather(tensors, tolerance, true));
                         times.gather = clock.lap();
                         self.projected = pool.install(|| projection.project(used, threads));
                     }
                     None => {
-                        projection.gather(layer, tolerance, false);
+                        projection.gather(tensors, tolerance, false);
                         times.gather = clock.lap();
                         self.projected = projection.project(used, 1);
                     }
@@ -519,14 +510,6 @@ impl Encoder {
                 Ok((statistics_bytes, coded))
             });
         written.inspect_err(|_| out.truncate(start))
-    }
-}
-
-/// Layer `n` as binary32.
-fn widened<'a>(widened: &'a [Vec<f32>], tensors: &[TensorRef<'a>], n: usize) -> &'a [f32] {
-    match tensors[n] {
-        TensorRef::F32(values) => values,
-        TensorRef::F16(_) => &widened[n],
     }
 }
 

@@ -2,9 +2,8 @@
 
 use crate::bitstream::picture::Pair;
 use crate::error::Error;
-use crate::kernels::moments::{FOLD, Moments};
-use half::f16;
-use half::slice::HalfFloatSliceExt;
+use crate::kernels::moments::Moments;
+use crate::tensor::value::Value;
 
 /// Mean and population standard deviation of all values of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -72,46 +71,26 @@ pub struct FrameStatistics {
 ///
 /// # Errors
 /// `InvalidInput` for NaN or an infinity; the message has layer and index.
-pub(crate) fn measure(n: usize, name: &str, values: &[f32]) -> Result<Moments, Error> {
-    let mut moments = Moments::new(pivot(values.first()));
+pub(crate) fn measure<T: Value>(n: usize, name: &str, values: &[T]) -> Result<Moments, Error> {
+    let pivot = values.first().map_or(0.0, |v| v.widen());
+    let mut moments = Moments::new(if pivot.is_finite() { pivot } else { 0.0 });
     moments.add(values);
-    checked(n, name, values, moments)
-}
-
-/// Widens `narrow` to `wide`, as long, and measures it on the way, while it is in the cache.
-///
-/// # Errors
-/// As [`measure`].
-pub(crate) fn widen_and_measure(n: usize, name: &str, narrow: &[f16], wide: &mut [f32]) -> Result<Moments, Error> {
-    let mut moments = Moments::new(pivot(narrow.first().map(|v| v.to_f32()).as_ref()));
-    for (narrow, wide) in narrow.chunks(FOLD).zip(wide.chunks_mut(FOLD)) {
-        narrow.convert_to_f32_slice(wide);
-        moments.add(wide);
-    }
-    checked(n, name, wide, moments)
-}
-
-fn pivot(first: Option<&f32>) -> f32 {
-    first.copied().filter(|v| v.is_finite()).unwrap_or(0.0)
-}
-
-/// The moments of `values`, if these are all finite.
-fn checked(n: usize, name: &str, values: &[f32], mut moments: Moments) -> Result<Moments, Error> {
     if moments.sum.is_finite() && moments.squares.is_finite() {
         return Ok(moments);
     }
-    if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-        return Err(Error::input(format!("layer {n} ({name:?}) holds {} at index {at}", values[at])));
+    let wide = || values.iter().map(|v| v.widen());
+    if let Some((at, value)) = wide().enumerate().find(|(_, v)| !v.is_finite()) {
+        return Err(Error::input(format!("layer {n} ({name:?}) holds {value} at index {at}")));
     }
-    sum_wide(&mut moments, values);
+    sum_wide(&mut moments, wide());
     Ok(moments)
 }
 
 /// Sums of finite values whose differences or squares are beyond binary32: rare enough to be slow.
-fn sum_wide(moments: &mut Moments, values: &[f32]) {
+fn sum_wide(moments: &mut Moments, values: impl Iterator<Item = f32> + Clone) {
     let pivot = moments.pivot;
-    moments.sum = values.iter().map(|&v| f64::from(v) - pivot).sum();
-    moments.squares = values.iter().map(|&v| (f64::from(v) - pivot).powi(2)).sum();
+    moments.sum = values.clone().map(|v| f64::from(v) - pivot).sum();
+    moments.squares = values.map(|v| (f64::from(v) - pivot).powi(2)).sum();
 }
 
 /// Measures the planes of a fused tensor. Where the reduction of huge values has left binary32, the planes are made finite.
@@ -122,7 +101,7 @@ pub(crate) fn measure_planes(planes: &mut [f32]) -> Moments {
         for v in planes.iter_mut().filter(|v| !v.is_finite()) {
             *v = if v.is_nan() { 0.0 } else { v.clamp(f32::MIN, f32::MAX) };
         }
-        sum_wide(&mut moments, planes);
+        sum_wide(&mut moments, planes.iter().copied());
     }
     moments
 }
@@ -158,6 +137,8 @@ impl From<&Moments> for MeanStd {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernels::moments::FOLD;
+    use half::f16;
 
     #[test]
     fn nan_and_infinity_are_named_with_layer_and_index() {
@@ -174,12 +155,10 @@ mod tests {
     #[test]
     fn narrow_values_have_the_moments_of_the_same_values_wide() {
         let narrow: Vec<f16> = (0..2 * FOLD + 77).map(|i| f16::from_f32((i as f32 * 0.37).sin() * 3.0 + 1.0)).collect();
-        let mut wide = vec![0.0; narrow.len()];
-        let moments = widen_and_measure(0, "", &narrow, &mut wide).unwrap();
-        assert!(wide.iter().zip(&narrow).all(|(w, n)| *w == n.to_f32()));
-        assert_eq!(moments, measure(0, "", &wide).unwrap());
+        let wide: Vec<f32> = narrow.iter().map(|v| v.to_f32()).collect();
+        assert_eq!(measure(0, "", &narrow).unwrap(), measure(0, "", &wide).unwrap());
         let bad = [f16::ONE, f16::NEG_INFINITY];
-        let error = widen_and_measure(2, "p5", &bad, &mut wide[..2]).unwrap_err();
+        let error = measure(2, "p5", &bad).unwrap_err();
         assert_eq!(error.to_string(), "layer 2 (\"p5\") holds -inf at index 1");
     }
 

@@ -1,6 +1,6 @@
 //! Which statistics the encoder signals, and when.
 
-use super::{Encoder, widened};
+use super::Encoder;
 use crate::bitstream::picture::Pair;
 use crate::quantiser;
 use crate::reduction::relevance;
@@ -50,8 +50,7 @@ impl Encoder {
                 let fused = measure_regions(self.measured.fused, relevance::plane_moments(&self.planes, relevance));
                 let layers = self.measured.layers.iter().enumerate();
                 let layers = layers.map(|(n, &m)| {
-                    let values = widened(&self.widened, tensors, n);
-                    measure_regions(m, self.forward.grid().region_sums(n, values, relevance))
+                    measure_regions(m, self.forward.grid().region_sums(n, tensors[n], m.mean as f32, relevance))
                 });
                 let layers: Vec<[MeanStd; 2]> = layers.collect();
                 for region in 0..2 {

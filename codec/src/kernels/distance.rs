@@ -1,35 +1,45 @@
-//! How far the vectors of a block are from others: one lane each.
+//! Squares of differences. To be called in a loop that has been dispatched to the machine's instructions: all is inlined there.
 
-use crate::reduction::grid::LANES;
-use pulp::Arch;
+use crate::tensor::value::Value;
 
-/// Of each lane, `Σ (a − b)²` over the rows, in their order.
-pub fn squared_distances(a: &[f32], b: &[f32]) -> [f32; LANES] {
-    // The same loop for every instruction set: lanes do not mix, so the sums are the same too.
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            let mut sums = [0f32; LANES];
-            for (a, b) in a.as_chunks::<LANES>().0.iter().zip(b.as_chunks::<LANES>().0) {
-                for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
-                    let difference = a - b;
-                    *sum += difference * difference;
-                }
-            }
-            sums
-        },
-    )
+const WIDTH: usize = 16;
+
+/// Adds the square of `a - b` to each of `sums`.
+#[inline(always)]
+pub fn add_squares<T: Value>(sums: &mut [f32], a: &[T], b: &[T]) {
+    for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+        let difference = a.widen() - b.widen();
+        *sum += difference * difference;
+    }
+}
+
+/// The sum of the squares of `a - b`. The same lanes for every instruction set, so the sum is the same too.
+#[inline(always)]
+pub fn squared_distance<T: Value>(a: &[T], b: &[T]) -> f32 {
+    let mut lanes = [0f32; WIDTH];
+    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<WIDTH>(), b.as_chunks::<WIDTH>());
+    for (a, b) in a.iter().zip(b) {
+        add_squares(&mut lanes, a, b);
+    }
+    add_squares(&mut lanes, a_rest, b_rest);
+    lanes.iter().sum()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use half::f16;
 
     #[test]
-    fn every_lane_has_a_sum_of_its_own() {
-        let a: Vec<f32> = (0..3 * LANES).map(|i| i as f32).collect();
-        let b: Vec<f32> = (0..3 * LANES).map(|i| i as f32 - (i % LANES) as f32).collect();
-        let expected: Vec<f32> = (0..LANES).map(|lane| 3.0 * (lane * lane) as f32).collect();
-        assert_eq!(squared_distances(&a, &b), expected[..]);
+    fn squares_are_added_one_by_one_and_summed() {
+        let a: Vec<f32> = (0..37).map(|i| i as f32).collect();
+        let b: Vec<f32> = (0..37).map(|i| 2.0 * i as f32).collect();
+        let squares: Vec<f32> = a.iter().map(|v| v * v).collect();
+        let narrow = |v: &[f32]| v.iter().map(|&v| f16::from_f32(v)).collect::<Vec<_>>();
+        let mut sums = vec![1.0; 37];
+        add_squares(&mut sums, &a, &b);
+        assert!(sums.iter().zip(&squares).all(|(sum, square)| *sum == 1.0 + square));
+        assert_eq!(squared_distance(&a, &b), squares.iter().sum());
+        assert_eq!(squared_distance(&narrow(&a), &narrow(&b)), squares.iter().sum());
     }
 }

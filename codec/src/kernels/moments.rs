@@ -3,6 +3,7 @@
 //! Values are taken relative to a pivot near their mean, so that squares do not cancel; 32 lanes of binary32 sums are folded into
 //! binary64 every 16,384 values.
 
+use crate::tensor::value::Value;
 use pulp::{Arch, Simd, WithSimd};
 
 const WIDTH: usize = 32;
@@ -31,7 +32,7 @@ impl Moments {
     }
 
     /// Adds `values`.
-    pub fn add(&mut self, values: &[f32]) {
+    pub fn add<T: Value>(&mut self, values: &[T]) {
         Arch::new().dispatch(Add { moments: self, values });
     }
 
@@ -50,12 +51,12 @@ impl Moments {
     }
 }
 
-struct Add<'a> {
+struct Add<'a, T> {
     moments: &'a mut Moments,
-    values: &'a [f32],
+    values: &'a [T],
 }
 
-impl WithSimd for Add<'_> {
+impl<T: Value> WithSimd for Add<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -66,9 +67,9 @@ impl WithSimd for Add<'_> {
             let mut lanes = Lanes { sum: [0.0; WIDTH], squares: [0.0; WIDTH], max: [f32::NEG_INFINITY; WIDTH] };
             // The same 32 lanes whatever the width of the machine's vectors, so the sums are the same too.
             match S::F32_LANES {
-                16 => lanes.add::<S, 2>(simd, groups, moments.pivot as f32),
-                8 => lanes.add::<S, 4>(simd, groups, moments.pivot as f32),
-                4 => lanes.add::<S, 8>(simd, groups, moments.pivot as f32),
+                16 => lanes.add::<T, S, 2>(simd, groups, moments.pivot as f32),
+                8 => lanes.add::<T, S, 4>(simd, groups, moments.pivot as f32),
+                4 => lanes.add::<T, S, 8>(simd, groups, moments.pivot as f32),
                 _ => groups.iter().for_each(|group| lanes.add_rest(group, moments.pivot as f32)),
             }
             lanes.add_rest(rest, moments.pivot as f32);
@@ -90,13 +91,15 @@ struct Lanes {
 impl Lanes {
     /// Adds whole groups, each `V` vectors. (Multiply and add are apart: fused, they would round differently where they exist.)
     #[inline(always)]
-    fn add<S: Simd, const V: usize>(&mut self, simd: S, groups: &[[f32; WIDTH]], pivot: f32) {
+    fn add<T: Value, S: Simd, const V: usize>(&mut self, simd: S, groups: &[[T; WIDTH]], pivot: f32) {
         let pivot = simd.splat_f32s(pivot);
         let mut sum = [simd.splat_f32s(0.0); V];
         let mut squares = sum;
         let mut max = [simd.splat_f32s(f32::NEG_INFINITY); V];
         for group in groups {
-            let (vectors, _) = S::as_simd_f32s(group);
+            let mut wide = [0.0; WIDTH];
+            wide.iter_mut().zip(group).for_each(|(wide, value)| *wide = value.widen());
+            let (vectors, _) = S::as_simd_f32s(&wide);
             for i in 0..V {
                 let v = simd.sub_f32s(vectors[i], pivot);
                 sum[i] = simd.add_f32s(sum[i], v);
@@ -111,13 +114,47 @@ impl Lanes {
 
     /// Adds fewer values than a group has, or one group.
     #[inline(always)]
-    fn add_rest(&mut self, values: &[f32], pivot: f32) {
-        for (i, &value) in values.iter().enumerate() {
+    fn add_rest<T: Value>(&mut self, values: &[T], pivot: f32) {
+        for (i, value) in values.iter().map(|v| v.widen()).enumerate() {
             let v = value - pivot;
             self.sum[i] += v;
             self.squares[i] += v * v;
             self.max[i] = if value > self.max[i] { value } else { self.max[i] };
         }
+    }
+}
+
+/// Sums of values in two parts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Split {
+    /// Σ (v − pivot) of each part.
+    pub sums: [f64; 2],
+    /// Σ (v − pivot)² of each part.
+    pub squares: [f64; 2],
+}
+
+/// Adds `values`, at most [`FOLD`]; those whose share is 1 are of the second part, those whose share is 0 of the first. To be called in a
+/// loop that has been dispatched to the machine's instructions.
+#[inline(always)]
+pub fn add_split<T: Value>(split: &mut Split, values: &[T], shares: &[f32], pivot: f32) {
+    let mut lanes = [[0f32; WIDTH]; 4];
+    let mut add = |values: &[T], shares: &[f32]| {
+        for (i, (value, share)) in values.iter().zip(shares).enumerate() {
+            let v = value.widen() - pivot;
+            let (second, square) = (share * v, v * v);
+            lanes[0][i] += v - second;
+            lanes[1][i] += second;
+            lanes[2][i] += square - second * v;
+            lanes[3][i] += second * v;
+        }
+    };
+    let ((groups, rest), (shares, shares_rest)) = (values.as_chunks::<WIDTH>(), shares.as_chunks::<WIDTH>());
+    groups.iter().zip(shares).for_each(|(group, shares)| add(group, shares));
+    add(rest, shares_rest);
+    let total = |lanes: &[f32]| lanes.iter().map(|&v| f64::from(v)).sum::<f64>();
+    for part in 0..2 {
+        split.sums[part] += total(&lanes[part]);
+        split.squares[part] += total(&lanes[2 + part]);
     }
 }
 

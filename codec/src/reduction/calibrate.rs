@@ -11,7 +11,7 @@ pub use pair::PairCalibrator;
 pub use sensitivity::SensitivityMeter;
 
 use super::Transform;
-use super::grid::{Grid, LANES};
+use super::grid::{Grid, LANES, Lanes};
 use super::transform::CellShape;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{self, Limits};
@@ -128,8 +128,9 @@ impl Calibrator {
     pub fn add(&mut self, tensors: &[TensorRef<'_>]) -> Result<()> {
         self.frame.read(tensors)?;
         for block in 0..self.grid.positions().div_ceil(LANES) {
-            self.grid.gather(|n| &self.frame.values[n], None, block, &mut self.panel);
-            let lanes = (self.grid.positions() - block * LANES).min(LANES);
+            let lanes = Lanes::block(block, self.grid.positions());
+            self.grid.gather(tensors, None, &lanes, &mut self.panel);
+            let lanes = lanes.len();
             let taken = lanes.min(BATCH - self.filled);
             copy_lanes(&self.panel, 0, taken, &mut self.batch, self.filled);
             self.filled += taken;

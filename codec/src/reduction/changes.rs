@@ -3,8 +3,9 @@
 //! In a still scene most vectors change by little more than noise. Their components would be quantised to what they were, so
 //! neither the product with the basis, most of an encoder's work, nor the bits of their noise are spent on them.
 
-use super::grid::LANES;
-use crate::kernels::distance::squared_distances;
+use super::grid::{Grid, LANES, Lanes};
+use crate::tensor::TensorRef;
+use half::f16;
 use rayon::prelude::*;
 use std::ops::Range;
 
@@ -14,19 +15,17 @@ const NEARLY_ALL: usize = 85;
 /// What was projected last of every position.
 #[derive(Debug, Default)]
 pub struct Changes {
-    /// Vectors in the layout of the panels, `[block][D][LANES]`.
-    reference: Vec<f32>,
-    /// Those are what was projected last.
+    /// The layers that this was, as they lie in memory: comparing them there reads everything once, from front to back.
+    reference: Vec<Kept>,
+    /// There was something.
     known: bool,
-    /// Vectors of this frame; of one block after the other where few are expected to have changed.
-    gathered: Vec<f32>,
-    /// Squared norm of the change of each position.
+    /// Squared distance of each position from it.
     distances: Vec<f32>,
     changed: Vec<u32>,
-    /// Nearly all had changed in the frame before.
-    restless: bool,
-    /// Panels of the changed positions alone.
-    compact: Vec<f32>,
+    /// All positions are to be projected, not those that changed.
+    all: bool,
+    /// Vectors to be projected, `[block][D][LANES]`.
+    panels: Vec<f32>,
 }
 
 /// What has to be projected, as panels.
@@ -38,113 +37,90 @@ pub enum Found<'a> {
 }
 
 impl Changes {
-    /// Gathers the vectors of `positions` positions, of `dimension` values, by `gather`, which writes a block of them, and finds those that
-    /// are further than `tolerance` (Euclidean) from what was projected last; they are then taken as projected. Where so many are that all
-    /// have to be projected, all are taken as such, and where the tolerance is 0.
+    /// Finds the positions of `tensors` whose vectors are further than `tolerance` (Euclidean) from what was projected last, gathers them,
+    /// `offset` subtracted, and takes them as projected. Where nearly all are, all are taken as such, and where the tolerance is 0.
     pub fn find(
         &mut self,
-        positions: usize,
-        dimension: usize,
+        grid: &Grid,
+        tensors: &[TensorRef<'_>],
+        offset: Option<&[f32]>,
         tolerance: f32,
         parallel: bool,
-        gather: impl Fn(usize, &mut [f32]) + Sync,
     ) {
-        let size = dimension * LANES;
-        let len = positions.div_ceil(LANES) * size;
-        self.changed.clear();
-        let known = std::mem::replace(&mut self.known, tolerance > 0.0);
-        if !known || tolerance <= 0.0 {
-            self.restless = true;
-            self.reference.resize(len, 0.0);
-            each_block(&mut self.reference, size, parallel, &gather);
-            // As large as they can get, so that no later frame allocates.
-            if tolerance > 0.0 {
-                self.gathered.resize(len, 0.0);
-                self.compact.resize(len, 0.0);
-                self.distances.resize(len / dimension, 0.0);
+        let (positions, size) = (grid.positions(), grid.dimension * LANES);
+        // As large as it can get, so that no later frame allocates; as are all that follow.
+        self.panels.resize(positions.div_ceil(LANES) * size, 0.0);
+        let comparable = tolerance > 0.0;
+        let known = std::mem::replace(&mut self.known, comparable);
+        self.all = !(known && comparable);
+        if !self.all {
+            self.measure(grid, tensors, parallel);
+            let limit = tolerance * tolerance;
+            let far = self.distances.iter().enumerate().filter(|&(_, &d)| d > limit || d.is_nan());
+            self.changed.clear();
+            self.changed.extend(far.map(|(p, _)| p as u32));
+            self.all = self.changed.len() * 100 >= positions * NEARLY_ALL;
+        }
+        let Self { changed, panels, all, .. } = self;
+        let lanes = |block: usize| match *all {
+            true => Lanes::block(block, positions),
+            false => changed[block * LANES..].iter().map(|&p| p as usize).collect(),
+        };
+        let blocks = if *all { positions } else { changed.len() }.div_ceil(LANES);
+        let gather = |(block, panel): (usize, &mut [f32])| grid.gather(tensors, offset, &lanes(block), panel);
+        match parallel {
+            true => panels.par_chunks_exact_mut(size).enumerate().take(blocks).for_each(gather),
+            false => panels.chunks_exact_mut(size).enumerate().take(blocks).for_each(gather),
+        }
+        match *all {
+            true if comparable => self.keep_all(tensors, positions),
+            true => {}
+            false => {
+                for (n, (kept, tensor)) in self.reference.iter_mut().zip(tensors).enumerate() {
+                    (0..blocks).for_each(|block| kept.take(grid, n, &lanes(block), tensor));
+                }
             }
+        }
+    }
+
+    /// Measures how far each position is from what was projected last.
+    fn measure(&mut self, grid: &Grid, tensors: &[TensorRef<'_>], parallel: bool) {
+        let Self { reference, distances, .. } = self;
+        // In one go, or one for each thread: the longer the runs in memory, the sooner they are there.
+        let rows = if parallel { grid.height.div_ceil(rayon::current_num_threads()) } else { grid.height };
+        let measure = |(band, sums): (usize, &mut [f32])| {
+            sums.fill(0.0);
+            let rows = band * rows..band * rows + sums.len() / grid.width;
+            for (n, (kept, tensor)) in reference.iter().zip(tensors).enumerate() {
+                kept.add_distances(grid, n, rows.clone(), tensor, sums);
+            }
+        };
+        match parallel {
+            true => distances.par_chunks_mut(rows * grid.width).enumerate().for_each(measure),
+            false => distances.chunks_mut(rows * grid.width).enumerate().for_each(measure),
+        }
+    }
+
+    fn keep_all(&mut self, tensors: &[TensorRef<'_>], positions: usize) {
+        if self.reference.is_empty() {
+            self.reference = tensors.iter().map(Kept::new).collect();
+            self.distances.resize(positions, 0.0);
+            self.changed.reserve(positions);
             return;
         }
-        let limit = tolerance * tolerance;
-        if self.restless || parallel {
-            let (gathered, distances) = (&mut self.gathered, &mut self.distances);
-            measure_all(&self.reference, gathered, distances, size, parallel, &gather);
-            self.note(0, positions, limit);
-            self.restless = self.changed.len() * 100 >= positions * NEARLY_ALL;
-            if self.restless {
-                std::mem::swap(&mut self.reference, &mut self.gathered);
-                return;
-            }
-            let mut first = 0;
-            for block in 0..len / size {
-                let count = self.changed[first..].iter().take_while(|&&p| p as usize / LANES == block).count();
-                self.take(block, first..first + count, size, block * size);
-                first += count;
-            }
-        } else {
-            // One block at a time, which stays in the second-level cache.
-            for block in 0..len / size {
-                let gathered = &mut self.gathered[..size];
-                gather(block, gathered);
-                let distances = squared_distances(&self.reference[block * size..(block + 1) * size], gathered);
-                self.distances[block * LANES..(block + 1) * LANES].copy_from_slice(&distances);
-                let first = self.changed.len();
-                self.note(block * LANES, positions.min((block + 1) * LANES), limit);
-                self.take(block, first..self.changed.len(), size, 0);
-            }
-            self.restless = self.changed.len() * 100 >= positions * NEARLY_ALL;
-            if self.restless {
-                each_block(&mut self.reference, size, false, &gather);
-            }
+        for (kept, tensor) in self.reference.iter_mut().zip(tensors) {
+            kept.keep(tensor);
         }
     }
 
     /// What [`Self::find`] found.
     pub fn found(&self) -> Found<'_> {
-        if self.restless { Found::All(&self.reference) } else { Found::Some(self.changed.len(), &self.compact) }
+        if self.all { Found::All(&self.panels) } else { Found::Some(self.changed.len(), &self.panels) }
     }
 
     /// The vectors of all positions, to be changed in place: only where the tolerance is always 0.
     pub fn all(&mut self) -> &mut [f32] {
-        &mut self.reference
-    }
-
-    /// Lists which of the positions from `start` to `end` are further than the root of `limit`.
-    fn note(&mut self, start: usize, end: usize, limit: f32) {
-        let far = self.distances[start..end].iter().enumerate().filter(|&(_, &d)| d > limit || d.is_nan());
-        self.changed.extend(far.map(|(p, _)| (start + p) as u32));
-    }
-
-    /// Takes the vectors of some changed positions, all of `block`, gathered at `at`, as projected, and puts them among the compact ones.
-    fn take(&mut self, block: usize, changed: Range<usize>, size: usize, at: usize) {
-        let gathered = self.gathered[at..at + size].as_chunks::<LANES>().0;
-        // In the compact panels they begin in one block and may end in the next.
-        let border = ((changed.start / LANES + 1) * LANES).min(changed.end);
-        let mut masks = [0u32; LANES];
-        for part in [changed.start..border, border..changed.end] {
-            let (to, first) = (part.start / LANES, part.start % LANES);
-            let lanes = &self.changed[part];
-            if lanes.is_empty() {
-                continue;
-            }
-            lanes.iter().for_each(|&p| masks[p as usize % LANES] = u32::MAX);
-            // Row by row: the lanes of a row are next to each other, the rows of a lane are not.
-            let compact = self.compact[to * size..(to + 1) * size].as_chunks_mut::<LANES>().0;
-            for (row, compact) in gathered.iter().zip(compact) {
-                for (to, &p) in compact[first..].iter_mut().zip(lanes) {
-                    *to = row[p as usize % LANES];
-                }
-            }
-        }
-        if changed.is_empty() {
-            return;
-        }
-        let reference = self.reference[block * size..(block + 1) * size].as_chunks_mut::<LANES>().0;
-        for (row, reference) in gathered.iter().zip(reference) {
-            for ((to, from), mask) in reference.iter_mut().zip(row).zip(masks) {
-                *to = f32::from_bits(to.to_bits() & !mask | from.to_bits() & mask);
-            }
-        }
+        &mut self.panels
     }
 
     /// Takes the planes of the changed positions, `compact`, over into `planes` of all `positions`.
@@ -166,37 +142,45 @@ impl Changes {
     }
 }
 
-/// Lets `gather` write every block.
-fn each_block(panels: &mut [f32], size: usize, parallel: bool, gather: &(impl Fn(usize, &mut [f32]) + Sync)) {
-    match parallel {
-        true => panels.par_chunks_exact_mut(size).enumerate().for_each(|(b, panel)| gather(b, panel)),
-        false => panels.chunks_exact_mut(size).enumerate().for_each(|(b, panel)| gather(b, panel)),
-    }
+/// The values of a layer.
+#[derive(Debug)]
+enum Kept {
+    F16(Vec<f16>),
+    F32(Vec<f32>),
 }
 
-/// The same, and measures how far each position is from its reference.
-fn measure_all(
-    reference: &[f32],
-    gathered: &mut [f32],
-    distances: &mut [f32],
-    size: usize,
-    parallel: bool,
-    gather: &(impl Fn(usize, &mut [f32]) + Sync),
-) {
-    let measure = |block: usize, panel: &mut [f32], distances: &mut [f32], reference: &[f32]| {
-        gather(block, panel);
-        distances.copy_from_slice(&squared_distances(reference, panel));
-    };
-    match parallel {
-        true => {
-            let blocks = gathered.par_chunks_exact_mut(size).zip(distances.par_chunks_exact_mut(LANES));
-            let blocks = blocks.zip(reference.par_chunks_exact(size)).enumerate();
-            blocks.for_each(|(b, ((panel, distances), reference))| measure(b, panel, distances, reference));
+/// The layers of one layout always have the same types.
+const SAME_TYPE: &str = "the type of the first frame";
+
+impl Kept {
+    fn new(tensor: &TensorRef<'_>) -> Self {
+        match tensor {
+            TensorRef::F16(values) => Self::F16(values.to_vec()),
+            TensorRef::F32(values) => Self::F32(values.to_vec()),
         }
-        false => {
-            let blocks = gathered.chunks_exact_mut(size).zip(distances.chunks_exact_mut(LANES));
-            let blocks = blocks.zip(reference.chunks_exact(size)).enumerate();
-            blocks.for_each(|(b, ((panel, distances), reference))| measure(b, panel, distances, reference));
+    }
+
+    fn keep(&mut self, tensor: &TensorRef<'_>) {
+        match (self, tensor) {
+            (Self::F16(kept), TensorRef::F16(values)) => kept.copy_from_slice(values),
+            (Self::F32(kept), TensorRef::F32(values)) => kept.copy_from_slice(values),
+            _ => unreachable!("{SAME_TYPE}"),
+        }
+    }
+
+    fn take(&mut self, grid: &Grid, n: usize, lanes: &Lanes, tensor: &TensorRef<'_>) {
+        match (self, tensor) {
+            (Self::F16(kept), TensorRef::F16(values)) => grid.copy(n, lanes, values, kept),
+            (Self::F32(kept), TensorRef::F32(values)) => grid.copy(n, lanes, values, kept),
+            _ => unreachable!("{SAME_TYPE}"),
+        }
+    }
+
+    fn add_distances(&self, grid: &Grid, n: usize, rows: Range<usize>, tensor: &TensorRef<'_>, sums: &mut [f32]) {
+        match (self, tensor) {
+            (Self::F16(kept), TensorRef::F16(values)) => grid.add_distances(n, rows, kept, values, sums),
+            (Self::F32(kept), TensorRef::F32(values)) => grid.add_distances(n, rows, kept, values, sums),
+            _ => unreachable!("{SAME_TYPE}"),
         }
     }
 }
@@ -204,76 +188,129 @@ fn measure_all(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Limits;
+    use crate::tensor::{ChannelOrder, Dtype, Layer, Layout, Shape};
 
-    const DIMENSION: usize = 5;
+    /// Seven rows of ten positions; a layer of each kind: of whole cells, with padding, with its channels last, and laid out over the grid.
+    const SHAPES: [(Shape, ChannelOrder); 5] = [
+        (Shape::chw(2, 7, 10), ChannelOrder::Chw),
+        (Shape::chw(3, 14, 40), ChannelOrder::Chw),
+        (Shape::chw(2, 13, 25), ChannelOrder::Chw),
+        (Shape::chw(19, 14, 20), ChannelOrder::Hwc),
+        (Shape::vector(100), ChannelOrder::Chw),
+    ];
     const POSITIONS: usize = 70;
 
-    /// Takes a frame with these values; what has changed, `None`: all have to be projected.
-    fn find(
-        changes: &mut Changes,
-        tolerance: f32,
+    struct Scene {
+        grid: Grid,
+        dtype: Dtype,
+        changes: Changes,
         parallel: bool,
-        value: impl Fn(usize, usize) -> f32 + Sync,
-    ) -> Option<Vec<u32>> {
-        changes.find(POSITIONS, DIMENSION, tolerance, parallel, |block, panel| {
-            for (i, out) in panel.iter_mut().enumerate() {
-                *out = value(block * LANES + i % LANES, i / LANES);
-            }
-        });
-        match changes.found() {
-            Found::All(panels) => {
-                let at = |p: usize, d: usize| p / LANES * DIMENSION * LANES + d * LANES + p % LANES;
-                assert!((0..POSITIONS).all(|p| panels[at(p, 1)] == value(p, 1)), "all are those of this frame");
-                None
-            }
-            Found::Some(count, compact) => {
-                let changed = changes.changed.clone();
-                assert_eq!(changed.len(), count);
-                for (n, &p) in changed.iter().enumerate() {
-                    let got = compact[n / LANES * DIMENSION * LANES + 2 * LANES + n % LANES];
-                    assert_eq!(got.to_bits(), value(p as usize, 2).to_bits());
+    }
+
+    impl Scene {
+        fn new(dtype: Dtype, parallel: bool) -> Self {
+            let layers = SHAPES.map(|(shape, order)| Layer { order, ..Layer::new("", shape, dtype) });
+            let layout = Layout::new(layers.to_vec(), &Limits::default()).unwrap();
+            let grid = Grid::new(&layout, &Limits::default()).unwrap();
+            assert_eq!(grid.positions(), POSITIONS);
+            Self { grid, dtype, changes: Changes::default(), parallel }
+        }
+
+        /// Takes a frame whose values are `value(layer, position, index)`; the changed positions, `None`: all have to be projected.
+        fn find(&mut self, tolerance: f32, value: impl Fn(usize, usize, usize) -> f32) -> Option<Vec<u32>> {
+            let layers: Vec<Vec<f32>> = (0..SHAPES.len())
+                .map(|n| {
+                    let mut values = vec![f32::NAN; SHAPES[n].0.elements() as usize];
+                    self.grid.for_each_value(n, |index, position| values[index] = value(n, position, index));
+                    values
+                })
+                .collect();
+            let narrow: Vec<Vec<f16>> = layers.iter().map(|v| v.iter().map(|&v| f16::from_f32(v)).collect()).collect();
+            let tensors: Vec<TensorRef<'_>> = match self.dtype {
+                Dtype::F16 => narrow.iter().map(|v| TensorRef::F16(v)).collect(),
+                Dtype::F32 => layers.iter().map(|v| TensorRef::F32(v)).collect(),
+            };
+            let offset: Vec<f32> = (0..self.grid.dimension).map(|d| d as f32).collect();
+            self.changes.find(&self.grid, &tensors, Some(&offset), tolerance, self.parallel);
+            let mut expected = vec![0.0; self.grid.dimension * LANES];
+            let (positions, panels, changed): (Vec<u32>, _, _) = match self.changes.found() {
+                Found::All(panels) => ((0..POSITIONS as u32).collect(), panels, None),
+                Found::Some(count, panels) => {
+                    assert_eq!(self.changes.changed.len(), count);
+                    (self.changes.changed.clone(), panels, Some(self.changes.changed.clone()))
                 }
-                Some(changed)
+            };
+            for (block, positions) in positions.chunks(LANES).enumerate() {
+                let lanes: Lanes = positions.iter().map(|&p| p as usize).collect();
+                self.grid.gather(&tensors, Some(&offset), &lanes, &mut expected);
+                let panel = &panels[block * expected.len()..(block + 1) * expected.len()];
+                for (got, expected) in panel.chunks_exact(LANES).zip(expected.chunks_exact(LANES)) {
+                    let bits = |row: &[f32]| row[..lanes.len()].iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+                    assert_eq!(bits(got), bits(expected), "what is projected is of this frame");
+                }
+            }
+            changed
+        }
+    }
+
+    fn scenes() -> impl Iterator<Item = Scene> {
+        let dtypes = [Dtype::F16, Dtype::F32].into_iter();
+        dtypes.flat_map(|dtype| [false, true].map(|parallel| Scene::new(dtype, parallel)))
+    }
+
+    #[test]
+    fn what_moved_further_than_the_tolerance_is_found_in_every_kind_of_layer_and_small_steps_add_up() {
+        for mut scene in scenes() {
+            let moved: Vec<u32> = (0..7).map(|i| i * 10 + 3).collect();
+            for layer in 0..SHAPES.len() {
+                // One value of every such position: the one with the lowest index.
+                let first = {
+                    let mut first = vec![usize::MAX; POSITIONS];
+                    scene.grid.for_each_value(layer, |index, position| first[position] = first[position].min(index));
+                    first
+                };
+                let mut find = |by: f32| {
+                    scene.find(1.0, |n, position, index| {
+                        let hit = n == layer && position % 10 == 3 && index == first[position];
+                        (position % 16) as f32 + if hit { by } else { 0.0 }
+                    })
+                };
+                assert_eq!(find(0.0), None, "nothing was projected before");
+                assert_eq!(find(0.375), Some(vec![]));
+                assert_eq!(find(0.75), Some(vec![]));
+                assert_eq!(find(1.125), Some(moved.clone()), "measured from what was projected, layer {layer}");
+                assert_eq!(find(1.25), Some(vec![]));
+                assert_eq!(find(f32::INFINITY), Some(moved.clone()));
+                scene.changes.forget();
             }
         }
     }
 
     #[test]
-    fn what_moved_further_than_the_tolerance_is_found_and_small_steps_add_up() {
-        for parallel in [false, true] {
-            let mut changes = Changes::default();
-            let mut find = |moved: f32| {
-                let value = move |p: usize, d: usize| p as f32 + if p % 10 == 3 && d == 2 { moved } else { 0.0 };
-                find(&mut changes, 1.0, parallel, value)
-            };
-            assert_eq!(find(0.0), None, "nothing was projected before");
-            let moved: Vec<u32> = (0..7).map(|i| i * 10 + 3).collect();
-            // Twice, since the first frame after one that was projected as a whole is looked for in another way.
-            for start in [0.0, 1.2] {
-                assert_eq!(find(start + 0.4), Some(vec![]));
-                assert_eq!(find(start + 0.8), Some(vec![]));
-                assert_eq!(find(start + 1.2), Some(moved.clone()), "measured from what was projected");
-                assert_eq!(find(start + 1.3), Some(vec![]));
-            }
-            assert_eq!(find(f32::NAN), Some(moved));
-            changes.forget();
-            assert_eq!(super::tests::find(&mut changes, 1.0, parallel, |_, _| 0.0), None);
+    fn the_distance_is_that_of_the_whole_vector_without_padding() {
+        for mut scene in scenes() {
+            let values: usize = SHAPES.iter().map(|(shape, _)| shape.elements() as usize).sum();
+            scene.find(1.0, |_, _, _| 0.0);
+            // Half a unit in every value.
+            scene.find(1.0, |_, _, _| 0.5);
+            let sum: f32 = scene.changes.distances.iter().sum();
+            assert_eq!(sum, values as f32 / 4.0);
         }
     }
 
     #[test]
     fn where_nearly_all_changed_and_without_tolerance_all_are_projected() {
-        for parallel in [false, true] {
-            let mut changes = Changes::default();
-            let moved = |count: usize, by: f32| move |p: usize, _: usize| if p < count { by } else { 0.1 };
-            find(&mut changes, 1.0, parallel, moved(0, 0.0));
-            assert_eq!(find(&mut changes, 1.0, parallel, moved(0, 0.0)), Some(vec![]));
+        for mut scene in scenes() {
+            let moved = |count: usize, by: f32| move |_: usize, p: usize, _: usize| if p < count { by } else { 0.125 };
+            scene.find(1.0, moved(0, 0.0));
+            assert_eq!(scene.find(1.0, moved(0, 0.0)), Some(vec![]));
             // From rest, in unrest, and at rest again; the few that did not change are taken as they are.
-            assert_eq!(find(&mut changes, 1.0, parallel, moved(65, 9.0)), None);
-            assert_eq!(find(&mut changes, 1.0, parallel, moved(65, 18.0)), None);
-            assert_eq!(find(&mut changes, 1.0, parallel, moved(65, 18.0)), Some(vec![]));
-            assert_eq!(find(&mut changes, 1.0, parallel, moved(50, 18.0)).map(|c| c.len()), Some(15));
-            assert_eq!(find(&mut changes, 0.0, parallel, moved(40, 27.0)), None);
+            assert_eq!(scene.find(1.0, moved(65, 9.0)), None);
+            assert_eq!(scene.find(1.0, moved(65, 18.0)), None);
+            assert_eq!(scene.find(1.0, moved(65, 18.0)), Some(vec![]));
+            assert_eq!(scene.find(1.0, moved(50, 18.0)).map(|c| c.len()), Some(15));
+            assert_eq!(scene.find(0.0, moved(40, 27.0)), None);
         }
     }
 }

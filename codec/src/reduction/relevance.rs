@@ -65,10 +65,11 @@ pub(crate) fn map(scores: &[f32], width: usize, relevance: &mut [Relevance]) {
     }
 }
 
-/// Sums over the values of one region.
+/// Sums over the values of one region, less the pivot.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct RegionSums {
     pub count: u64,
+    pub pivot: f64,
     pub sum: f64,
     pub squares: f64,
 }
@@ -85,7 +86,8 @@ impl RegionSums {
     pub fn mean_std(self) -> Option<MeanStd> {
         let n = self.count as f64;
         let mean = self.sum / n;
-        (self.count > 0).then(|| MeanStd { mean, std_dev: (self.squares / n - mean * mean).max(0.0).sqrt() })
+        let std_dev = (self.squares / n - mean * mean).max(0.0).sqrt();
+        (self.count > 0).then_some(MeanStd { mean: self.pivot + mean, std_dev })
     }
 }
 
@@ -115,7 +117,6 @@ mod train {
     use crate::tensor::{Layout, TensorRef};
     use faer::prelude::*;
     use faer::{Mat, Side};
-    use half::slice::HalfFloatSliceExt;
 
     /// Strength of the regularisation, in mean variances of a value: components weaker than that say little and are noisy.
     const RIDGE: f64 = 0.4;
@@ -183,7 +184,6 @@ mod train {
                     self.layout.layers().len()
                 )));
             }
-            let mut values = Vec::with_capacity(tensors.len());
             for (n, (tensor, layer)) in tensors.iter().zip(self.layout.layers()).enumerate() {
                 if tensor.len() as u64 != layer.shape.elements() {
                     return Err(Error::input(format!(
@@ -192,12 +192,8 @@ mod train {
                         layer.shape.elements()
                     )));
                 }
-                values.push(match tensor {
-                    TensorRef::F32(v) => v.to_vec(),
-                    TensorRef::F16(v) => v.to_f32_vec(),
-                });
             }
-            self.forward.gather(|n| &values[n], 0.0, false);
+            self.forward.gather(tensors, 0.0, false);
             self.forward.project(&mut self.planes, 1);
             let rows = |label: bool| (0..positions).filter(move |&p| labels[p] == label);
             for label in [false, true] {

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "ndarray")]
 mod arrays;
+pub(crate) mod value;
 
 use crate::error::{Error, Result};
 use crate::limits::{self, Limits};

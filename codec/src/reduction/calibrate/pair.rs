@@ -142,7 +142,7 @@ impl PairCalibrator {
     pub fn add(&mut self, tensors: &[TensorRef<'_>]) -> Result<()> {
         let Open { frame, reduction, restoration, planes } = &mut self.open;
         frame.read(tensors)?;
-        reduction.reduce(|n| &frame.values[n], planes)?;
+        reduction.reduce(tensors, planes)?;
         restoration.restore_planes(planes)?;
         let grid = reduction.grid();
         let positions = grid.positions();

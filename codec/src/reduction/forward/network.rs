@@ -3,24 +3,26 @@
 use crate::error::{Error, ErrorKind, Result};
 use crate::reduction::grid::Grid;
 use crate::reduction::learned::ReductionModel;
-use crate::tensor::{ChannelOrder, Layout};
+use crate::tensor::value::Value;
+use crate::tensor::{ChannelOrder, Dtype, Layout, TensorRef};
+use half::slice::HalfFloatSliceExt;
 
 /// Reduces feature sets of one layout by a network.
 pub struct ReductionNetwork {
     grid: Grid,
     model: Box<dyn ReductionModel>,
-    /// Layers whose channels come last, in the order of the network; empty for the others.
-    reordered: Vec<Vec<f32>>,
+    /// Layers that do not lie in memory as the network takes them, binary32 in the order channels, rows, columns; empty for the others.
+    converted: Vec<Vec<f32>>,
 }
 
 impl ReductionNetwork {
     /// `model` was opened for `layout`.
     pub fn new(layout: &Layout, grid: Grid, model: Box<dyn ReductionModel>) -> Self {
-        let reordered = layout.layers().iter().map(|l| match l.order {
-            ChannelOrder::Chw => Vec::new(),
-            ChannelOrder::Hwc => vec![0.0; l.shape.elements() as usize],
+        let converted = layout.layers().iter().map(|l| match (l.order, l.dtype) {
+            (ChannelOrder::Chw, Dtype::F32) => Vec::new(),
+            _ => vec![0.0; l.shape.elements() as usize],
         });
-        Self { reordered: reordered.collect(), grid, model }
+        Self { converted: converted.collect(), grid, model }
     }
 
     /// The grid of the fused tensor.
@@ -28,21 +30,25 @@ impl ReductionNetwork {
         &self.grid
     }
 
-    /// Writes the first planes, as many as `planes` has (`[k][positions]`), of the features with the values `layer(n)` in layer `n`.
+    /// Writes the first planes, as many as `planes` has (`[k][positions]`), of the features `tensors`, one a layer.
     ///
     /// # Errors
     /// `Transform` when the network fails or gives NaN or an infinity.
-    pub fn reduce<'a>(&mut self, layer: impl Fn(usize) -> &'a [f32], planes: &mut [f32]) -> Result<()> {
-        for (n, chw) in self.reordered.iter_mut().enumerate().filter(|(_, chw)| !chw.is_empty()) {
-            let (values, mut next) = (layer(n), chw.iter_mut());
-            self.grid.for_each_value(n, |index, _| {
-                if let Some(value) = next.next() {
-                    *value = values[index];
-                }
-            });
+    pub fn reduce(&mut self, tensors: &[TensorRef<'_>], planes: &mut [f32]) -> Result<()> {
+        for (n, (to, tensor)) in self.converted.iter_mut().zip(tensors).enumerate() {
+            match tensor {
+                _ if to.is_empty() => {}
+                TensorRef::F16(values) if self.grid.is_dense(n) => values.convert_to_f32_slice(to),
+                TensorRef::F16(values) => convert(&self.grid, n, values, to),
+                TensorRef::F32(values) => convert(&self.grid, n, values, to),
+            }
         }
-        let reordered = &self.reordered;
-        self.model.reduce(&|n| if reordered[n].is_empty() { layer(n) } else { &reordered[n] }, planes)?;
+        let converted = &self.converted;
+        let layer = |n: usize| match tensors[n] {
+            TensorRef::F32(values) if converted[n].is_empty() => values,
+            _ => &converted[n][..],
+        };
+        self.model.reduce(&layer, planes)?;
         let positions = self.grid.positions();
         match planes.iter().position(|v| !v.is_finite()) {
             None => Ok(()),
@@ -57,4 +63,14 @@ impl ReductionNetwork {
             )),
         }
     }
+}
+
+/// Writes the values of layer `n` in the order channels, rows, columns.
+fn convert<T: Value>(grid: &Grid, n: usize, values: &[T], to: &mut [f32]) {
+    let mut to = to.iter_mut();
+    grid.for_each_value(n, |index, _| {
+        if let Some(to) = to.next() {
+            *to = values[index].widen();
+        }
+    });
 }

@@ -5,6 +5,7 @@ use crate::reduction::changes::{Changes, Found};
 use crate::reduction::dct::Dct;
 use crate::reduction::grid::{Grid, LANES};
 use crate::reduction::transform::Linear;
+use crate::tensor::TensorRef;
 use rayon::prelude::*;
 
 /// Reduces feature sets of one layout; holds all memory that it needs.
@@ -40,16 +41,14 @@ impl Projection {
         Self { grid, basis, components, scratch, changes: Changes::default() }
     }
 
-    /// Gathers `layer(n)` of every layer; [`Self::project`] takes them from there. With a calibrated transform, positions whose vector is
+    /// Gathers `tensors`, one a layer; [`Self::project`] takes them from there. With a calibrated transform, positions whose vector is
     /// within `tolerance` (Euclidean) of what was projected last count as unchanged.
-    pub fn gather<'a>(&mut self, layer: impl Fn(usize) -> &'a [f32] + Sync, tolerance: f32, parallel: bool) {
+    pub fn gather(&mut self, tensors: &[TensorRef<'_>], tolerance: f32, parallel: bool) {
         let (mean, tolerance) = match &self.basis {
             Basis::Calibrated { mean, .. } => (Some(&mean[..]), tolerance),
             Basis::Dct(_) => (None, 0.0),
         };
-        let grid = &self.grid;
-        let gather = |block: usize, panel: &mut [f32]| grid.gather(&layer, mean, block, panel);
-        self.changes.find(grid.positions(), grid.dimension, tolerance, parallel, gather);
+        self.changes.find(&self.grid, tensors, mean, tolerance, parallel);
     }
 
     /// The grid that features are gathered on.
