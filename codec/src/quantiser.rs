@@ -5,6 +5,7 @@
 use crate::inner::native::planes::{BACKGROUND, INTER, Levels, Relevance};
 use crate::motion::{Compensation, Vector};
 use motion_search::MotionSearch;
+use pulp::Arch;
 use rate_distortion::RateDistortion;
 
 mod motion_search;
@@ -210,13 +211,19 @@ impl Quantiser {
 
     /// Takes over what a decoder makes of `frame`.
     fn reconstruct(&mut self, frame: &Levels) {
-        let n = self.positions;
-        for (reconstruction, levels) in self.reconstruction.chunks_exact_mut(n).zip(frame.levels.chunks_exact(n)) {
-            let values = reconstruction.iter_mut().zip(levels).zip(&frame.modes).zip(&self.steps);
-            for (((r, &level), &mode), &step) in values {
-                *r = if mode == INTER { *r } else { 0 } + level * step;
-            }
-        }
+        let (n, reconstruction, steps) = (self.positions, &mut self.reconstruction, &self.steps);
+        Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for (reconstruction, levels) in reconstruction.chunks_exact_mut(n).zip(frame.levels.chunks_exact(n)) {
+                    for (((r, &level), &mode), &step) in
+                        reconstruction.iter_mut().zip(levels).zip(&frame.modes).zip(steps)
+                    {
+                        *r = if mode == INTER { *r } else { 0 } + level * step;
+                    }
+                }
+            },
+        );
     }
 
     fn quantise_lossless(&mut self, planes: &[f32], unit: f32, out: &mut Levels) {
@@ -239,14 +246,19 @@ fn costs_of_prediction(planes: &[f32], before: &[i32], scaling: Scaling<'_>, int
     let n = intra.len();
     intra.fill(0.0);
     inter.fill(0.0);
-    for (plane, before) in planes.chunks_exact(n).zip(before.chunks_exact(n)) {
-        let costs = intra.iter_mut().zip(inter.iter_mut());
-        for (((&v, &r), &inverse), (intra, inter)) in plane.iter().zip(before).zip(scaling.inverse_steps).zip(costs) {
-            let v = v * scaling.to_units;
-            *intra += ((v * inverse).abs() - FREE).max(0.0);
-            *inter += (((v - r as f32) * inverse).abs() - FREE).max(0.0);
-        }
-    }
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (plane, before) in planes.chunks_exact(n).zip(before.chunks_exact(n)) {
+                let values = plane.iter().zip(before).zip(scaling.inverse_steps);
+                for (((&v, &r), &inverse), (intra, inter)) in values.zip(intra.iter_mut().zip(inter.iter_mut())) {
+                    let v = v * scaling.to_units;
+                    *intra += ((v * inverse).abs() - FREE).max(0.0);
+                    *inter += (((v - r as f32) * inverse).abs() - FREE).max(0.0);
+                }
+            }
+        },
+    );
 }
 
 /// Value of one unit of the fixed-point domain.

@@ -111,11 +111,12 @@ impl<const R: usize> WithSimd for Strips<'_, R> {
                         sum[..job.lanes].copy_from_slice(&job.out[at..at + job.lanes]);
                     }
                 }
+                let lanes = |step: usize| (0..job.lanes).step_by(step);
                 match S::F32_LANES {
                     16 => part::<S, 2, R>(simd, strip, panel, &mut sums, 0),
-                    8 => (0..LANES).step_by(16).for_each(|j| part::<S, 2, R>(simd, strip, panel, &mut sums, j)),
-                    4 => (0..LANES).step_by(16).for_each(|j| part::<S, 4, R>(simd, strip, panel, &mut sums, j)),
-                    n => (0..LANES).step_by(n).for_each(|j| part::<S, 1, R>(simd, strip, panel, &mut sums, j)),
+                    8 => lanes(16).for_each(|j| part::<S, 2, R>(simd, strip, panel, &mut sums, j)),
+                    4 => lanes(16).for_each(|j| part::<S, 4, R>(simd, strip, panel, &mut sums, j)),
+                    n => lanes(n).for_each(|j| part::<S, 1, R>(simd, strip, panel, &mut sums, j)),
                 }
                 for (i, sum) in sums[..rows].iter().enumerate() {
                     let at = (s * R + i) * job.stride + job.column;

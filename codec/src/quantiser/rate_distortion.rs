@@ -10,6 +10,7 @@ use crate::inner::native::contexts::{CLASSES, activity_after, activity_class, bo
 use crate::inner::native::costs::{Costs, Place};
 use crate::inner::native::planes::{INTER, Levels};
 use crate::inner::native::tables::BUCKETS;
+use pulp::Arch;
 
 /// Values that are looked at together for one that may become a level.
 const CHUNK: usize = 32;
@@ -57,6 +58,8 @@ pub struct RateDistortion {
     /// Candidates with their positions as they are found, component by component; and position by position, where those of
     /// position p are `starts[p]..starts[p + 1]`.
     found: Vec<(u32, Candidate)>,
+    /// Of one component.
+    rests: Vec<f32>,
     sorted: Vec<Candidate>,
     starts: Vec<u32>,
     decision: Decision,
@@ -76,6 +79,7 @@ impl RateDistortion {
             activity_classes: std::array::from_fn(|step| activity_class(step as u16 * ACTIVITY_STEP) as u8),
             thresholds: std::array::from_fn(|class| [0, 1].map(|mode| threshold(class, mode))),
             found: Vec::new(),
+            rests: vec![0.0; positions],
             sorted: Vec::new(),
             starts: vec![0; positions + 1],
             decision: Decision::default(),
@@ -126,26 +130,15 @@ impl RateDistortion {
         self.starts.fill(0);
         for (c, (plane, before)) in planes.chunks_exact(positions).zip(before.chunks_exact(positions)).enumerate() {
             let thresholds = self.thresholds[usize::from(self.components[c].class)];
-            let chunks = plane.chunks(CHUNK).zip(before.chunks(CHUNK));
-            let chunks = chunks.zip(scaling.inverse_steps.chunks(CHUNK)).zip(modes.chunks(CHUNK));
-            for (n, (((values, before), inverse_steps), modes)) in chunks.enumerate() {
-                let mut rests = [0f32; CHUNK];
-                let mut any = false;
-                let inputs = values.iter().zip(before).zip(inverse_steps).zip(modes);
-                for (rest, (((&v, &r), &inverse), &mode)) in rests.iter_mut().zip(inputs) {
-                    let (prediction, threshold) = if mode == INTER { (r, thresholds[1]) } else { (0, thresholds[0]) };
-                    *rest = ((v * scaling.to_units).clamp(-LIMIT, LIMIT) - prediction as f32) * inverse;
-                    any |= rest.abs() >= threshold;
-                }
-                if !any {
+            large_rests(plane, before, scaling, modes, thresholds, &mut self.rests);
+            for (n, rests) in self.rests.chunks(CHUNK).enumerate() {
+                if rests.iter().fold(0, |any, rest| any | rest.to_bits()) == 0 {
                     continue;
                 }
-                for (i, (&rest, &mode)) in rests.iter().zip(modes).enumerate() {
-                    if rest.abs() >= thresholds[usize::from(mode)] {
-                        let p = n * CHUNK + i;
-                        self.found.push((p as u32, Candidate { component: c as u32, rest }));
-                        self.starts[p + 1] += 1;
-                    }
+                for (i, &rest) in rests.iter().enumerate().filter(|&(_, &rest)| rest != 0.0) {
+                    let p = n * CHUNK + i;
+                    self.found.push((p as u32, Candidate { component: c as u32, rest }));
+                    self.starts[p + 1] += 1;
                 }
             }
         }
@@ -167,6 +160,33 @@ impl RateDistortion {
         self.starts.rotate_right(1);
         self.starts[0] = 0;
     }
+}
+
+/// Values less their predictions, in steps, where they reach the threshold of their mode; zero elsewhere.
+fn large_rests(
+    values: &[f32],
+    before: &[i32],
+    scaling: Scaling<'_>,
+    modes: &[u8],
+    thresholds: [f32; 2],
+    rests: &mut [f32],
+) {
+    let [intra, inter] = thresholds.map(f32::to_bits);
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            let inputs = values.iter().zip(before).zip(scaling.inverse_steps).zip(modes);
+            for (out, (((&v, &before), &inverse), &mode)) in rests.iter_mut().zip(inputs) {
+                // Masks in place of branches, so that this goes in vectors.
+                let predicted = 0u32.wrapping_sub(u32::from(mode == INTER));
+                let prediction = (before as u32 & predicted) as i32;
+                let threshold = f32::from_bits(intra ^ ((intra ^ inter) & predicted));
+                let rest = ((v * scaling.to_units).clamp(-LIMIT, LIMIT) - prediction as f32) * inverse;
+                let large = 0u32.wrapping_sub(u32::from(rest.abs() >= threshold));
+                *out = f32::from_bits(rest.to_bits() & large);
+            }
+        },
+    );
 }
 
 /// What was decided of the positions that others are coded under.

@@ -56,7 +56,7 @@ impl Changes {
         if !self.all {
             self.measure(grid, tensors, parallel);
             let limit = tolerance * tolerance;
-            let far = self.distances.iter().enumerate().filter(|&(_, &d)| d > limit || d.is_nan());
+            let far = self.distances.iter().enumerate().filter(|&(_, &d)| d > limit);
             self.changed.clear();
             self.changed.extend(far.map(|(p, _)| p as u32));
             self.all = self.changed.len() * 100 >= positions * NEARLY_ALL;
@@ -72,14 +72,12 @@ impl Changes {
             true => panels.par_chunks_exact_mut(size).enumerate().take(blocks).for_each(gather),
             false => panels.chunks_exact_mut(size).enumerate().take(blocks).for_each(gather),
         }
-        match *all {
-            true if comparable => self.keep_all(tensors, positions),
-            true => {}
-            false => {
-                for (n, (kept, tensor)) in self.reference.iter_mut().zip(tensors).enumerate() {
-                    (0..blocks).for_each(|block| kept.take(grid, n, &lanes(block), tensor));
-                }
+        if !*all {
+            for (n, (kept, tensor)) in self.reference.iter_mut().zip(tensors).enumerate() {
+                (0..blocks).for_each(|block| kept.take(grid, n, &lanes(block), tensor));
             }
+        } else if comparable {
+            self.keep_all(tensors, positions);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Chain, FarSide, Input, KEY_INT_MAX, Sent, Setting, Wanted, number, runtime};
 use crate::features::Frame;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use fcm_codec::bitstream::stream::end_of_stream;
 use fcm_codec::{
     Decoded, Decoder, DecoderConfig, Encoder, EncoderConfig, FrameRequest, RateControl, StatisticsMode, TensorMut,
@@ -69,8 +69,10 @@ impl Fcm {
                 } else if let Some(strength) = number("fcm-rdoq-") {
                     chain.config.rd_strength = strength?;
                 } else if let Some(strength) = number("fcm-restored-") {
+                    let strength = strength?;
+                    ensure!(strength <= 1.0, "chain {name:?}: after the last hyphen stands a strength from 0 to 1");
                     chain.wanted = Wanted::Task;
-                    chain.config.restoration_strength = Some(strength?);
+                    chain.config.restoration_strength = Some(strength);
                 } else if let Some(components) = name.strip_prefix("fcm-k") {
                     chain.components =
                         Some(super::number(components, 1, 1 << 16).with_context(|| format!("chain {name:?}"))?);

@@ -127,12 +127,12 @@ impl Grid {
         lanes: &Lanes,
         panel: &mut [[f32; LANES]],
     ) {
-        for (d, row) in panel.iter_mut().enumerate() {
+        self.for_each_row(cells, lanes, |d, indices| {
             let o = offset.map_or(0.0, |o| o[d]);
-            for (out, &position) in row.iter_mut().zip(lanes.positions()) {
-                *out = values[self.index_of(cells, position, d)].widen() - o;
-            }
-        }
+            let mut picked = [T::ZERO; LANES];
+            picked.iter_mut().zip(indices).for_each(|(to, &index)| *to = values[index]);
+            panel[d].iter_mut().zip(picked).for_each(|(out, value)| *out = value.widen() - o);
+        });
     }
 
     /// Takes the values of layer `n` at the positions `lanes` over from one tensor into another.
@@ -144,12 +144,7 @@ impl Grid {
             Some(4) => self.copy_whole::<4, T>(cells, lanes, from, to),
             Some(8) => self.copy_whole::<8, T>(cells, lanes, from, to),
             _ => {
-                for d in 0..cells.dimension() {
-                    for &position in lanes.positions() {
-                        let index = self.index_of(cells, position, d);
-                        to[index] = from[index];
-                    }
-                }
+                self.for_each_row(cells, lanes, |_, indices| indices.iter().for_each(|&index| to[index] = from[index]))
             }
         }
     }
@@ -265,16 +260,25 @@ impl Grid {
         runs
     }
 
-    /// Index in memory of value `d` (counted from the layer's offset) at `position`; of the value that is repeated, if it is padding.
-    fn index_of(&self, cells: &LayerCells, position: usize, d: usize) -> usize {
-        if cells.laid_out {
-            return (d * self.positions() + position).min(cells.elements - 1);
+    /// Gives `visit` every value d (counted from the layer's offset) of the cells with its index in memory in each lane; that of the value
+    /// that is repeated, where it is padding.
+    #[inline(always)]
+    fn for_each_row(&self, cells: &LayerCells, lanes: &Lanes, mut visit: impl FnMut(usize, &[usize])) {
+        let (sc, sy, sx) = if cells.laid_out { (self.positions(), 0, 0) } else { cells.stride };
+        for i in 0..cells.rows {
+            for j in 0..cells.cols {
+                let of_first_channel = lanes.positions.map(|p| {
+                    let y = (p / self.width * cells.rows + i).min(cells.height - 1);
+                    let x = (p % self.width * cells.cols + j).min(cells.width - 1);
+                    if cells.laid_out { p } else { y * sy + x * sx }
+                });
+                for c in 0..cells.channels {
+                    // The last plane of what is laid out may be cut short.
+                    let indices = of_first_channel.map(|index| (c * sc + index).min(cells.elements - 1));
+                    visit((c * cells.rows + i) * cells.cols + j, &indices[..lanes.len]);
+                }
+            }
         }
-        let (sc, sy, sx) = cells.stride;
-        let (c, i, j) = (d / cells.cols / cells.rows, d / cells.cols % cells.rows, d % cells.cols);
-        let y = (position / self.width * cells.rows + i).min(cells.height - 1);
-        let x = (position % self.width * cells.cols + j).min(cells.width - 1);
-        c * sc + y * sy + x * sx
     }
 }
 

@@ -59,14 +59,14 @@ impl<T: Value> OfLayer<'_, T> {
         for start in (0..size).step_by(PIECE) {
             let len = PIECE.min(size - start);
             let mut shares = [0f32; PIECE];
-            for (i, share) in shares[..len].iter_mut().enumerate() {
-                *share = f32::from(self.relevance[position(start + i)] & 1);
-            }
+            let region = |i: usize| self.relevance[position(start + i)] & 1;
+            shares[..len].iter_mut().enumerate().for_each(|(i, share)| *share = f32::from(region(i)));
+            let count = |len: usize| (0..len).map(|i| u64::from(region(i))).sum::<u64>();
+            let whole = count(len);
             for plane in (start..elements).step_by(size) {
                 let values = &self.values[plane..(plane + len).min(elements)];
-                let shares = &shares[..values.len()];
-                add_split(&mut split, values, shares, self.pivot);
-                background += shares.iter().sum::<f32>() as u64;
+                add_split(&mut split, values, &shares[..values.len()], self.pivot);
+                background += if values.len() == len { whole } else { count(values.len()) };
             }
         }
         let counts = [elements as u64 - background, background];
