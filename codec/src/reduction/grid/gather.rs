@@ -97,56 +97,25 @@ impl Grid {
         lanes: &Lanes,
         panel: &mut [[f32; LANES]],
     ) {
-        match self.whole_cells(cells) {
-            Some(1) => self.gather_whole::<1, T>(cells, values, offset, lanes, panel),
-            Some(2) => self.gather_whole::<2, T>(cells, values, offset, lanes, panel),
-            Some(4) => self.gather_whole::<4, T>(cells, values, offset, lanes, panel),
-            Some(8) => self.gather_whole::<8, T>(cells, values, offset, lanes, panel),
-            _ => self.gather_any(cells, values, offset, lanes, panel),
-        }
-    }
-
-    fn gather_whole<const COLS: usize, T: Value>(
-        &self,
-        cells: &LayerCells,
-        values: &[T],
-        offset: Option<&[f32]>,
-        lanes: &Lanes,
-        panel: &mut [[f32; LANES]],
-    ) {
-        let values = values.as_chunks::<COLS>().0;
-        let runs = self.runs(cells, lanes);
-        Arch::new().dispatch(GatherWhole { cells, values, runs: runs.all(), offset, panel });
-    }
-
-    fn gather_any<T: Value>(
-        &self,
-        cells: &LayerCells,
-        values: &[T],
-        offset: Option<&[f32]>,
-        lanes: &Lanes,
-        panel: &mut [[f32; LANES]],
-    ) {
-        self.for_each_row(cells, lanes, |d, indices| {
+        with_columns!(cells.whole_columns(), COLS => {
+            let (values, runs) = (values.as_chunks::<COLS>().0, self.runs(cells, lanes));
+            Arch::new().dispatch(GatherWhole { cells, values, runs: runs.all(), offset, panel });
+        }, _ => self.for_each_row(cells, lanes, |d, indices| {
             let o = offset.map_or(0.0, |o| o[d]);
             let mut picked = [T::ZERO; LANES];
             picked.iter_mut().zip(indices).for_each(|(to, &index)| *to = values[index]);
             panel[d].iter_mut().zip(picked).for_each(|(out, value)| *out = value.widen() - o);
-        });
+        }))
     }
 
     /// Takes the values of layer `n` at the positions `lanes` over from one tensor into another.
     pub fn copy<T: Value>(&self, n: usize, lanes: &Lanes, from: &[T], to: &mut [T]) {
         let cells = &self.layers[n];
-        match self.whole_cells(cells) {
-            Some(1) => self.copy_whole::<1, T>(cells, lanes, from, to),
-            Some(2) => self.copy_whole::<2, T>(cells, lanes, from, to),
-            Some(4) => self.copy_whole::<4, T>(cells, lanes, from, to),
-            Some(8) => self.copy_whole::<8, T>(cells, lanes, from, to),
-            _ => {
-                self.for_each_row(cells, lanes, |_, indices| indices.iter().for_each(|&index| to[index] = from[index]))
-            }
-        }
+        with_columns!(
+            cells.whole_columns(),
+            COLS => self.copy_whole::<COLS, T>(cells, lanes, from, to),
+            _ => self.for_each_row(cells, lanes, |_, indices| indices.iter().for_each(|&index| to[index] = from[index]))
+        )
     }
 
     fn copy_whole<const COLS: usize, T: Value>(&self, cells: &LayerCells, lanes: &Lanes, from: &[T], to: &mut [T]) {
@@ -237,11 +206,6 @@ impl Grid {
                 row[column / cells.cols] += squared_distance(&a[part.clone()], &b[part]);
             }
         }
-    }
-
-    /// Columns of a cell, for a layer whose channels lie in memory as planes of whole cells.
-    fn whole_cells(&self, cells: &LayerCells) -> Option<usize> {
-        (!cells.laid_out && !cells.padded && cells.stride.2 == 1).then_some(cells.cols)
     }
 
     /// Which cells lie next to each other in memory.
@@ -368,6 +332,70 @@ impl<T: Value> WithSimd for AddDistances<'_, T> {
             _ if cells.laid_out => grid.add_distances_laid_out(cells, rows, a, b, sums),
             1 => grid.add_distances_of_planes(cells, rows, a, b, sums),
             _ => grid.add_distances_of_pixels(cells, rows, a, b, sums),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::Limits;
+    use crate::tensor::{ChannelOrder, Dtype, Layer, Layout, Shape};
+    use half::f16;
+
+    /// Every kind of layer on a grid of seven rows of ten positions, each lane against the definition (docs/bitstream.md §5.1).
+    #[test]
+    fn vectors_have_the_values_of_their_cells_and_padding_repeats_the_last_line_and_column() {
+        let shapes = [
+            (Shape::chw(3, 7, 10), ChannelOrder::Chw),
+            (Shape::chw(2, 14, 20), ChannelOrder::Chw),
+            (Shape::chw(2, 28, 40), ChannelOrder::Chw),
+            (Shape::chw(1, 7, 80), ChannelOrder::Chw),
+            (Shape::chw(2, 13, 25), ChannelOrder::Chw),
+            (Shape::chw(5, 14, 20), ChannelOrder::Hwc),
+            (Shape::vector(100), ChannelOrder::Chw),
+        ];
+        let layers = shapes.map(|(shape, order)| Layer { order, ..Layer::new("", shape, Dtype::F16) });
+        let layout = Layout::new(layers.to_vec(), &Limits::default()).unwrap();
+        let grid = Grid::new(&layout, &Limits::default()).unwrap();
+        let value = |n: usize, index: usize| (n * 256 + index % 251) as f32;
+        let wide: Vec<Vec<f32>> = shapes
+            .iter()
+            .enumerate()
+            .map(|(n, (s, _))| (0..s.elements() as usize).map(|i| value(n, i)).collect())
+            .collect();
+        let narrow: Vec<Vec<f16>> = wide.iter().map(|v| v.iter().map(|&v| f16::from_f32(v)).collect()).collect();
+        let offset: Vec<f32> = (0..grid.dimension).map(|d| d as f32).collect();
+        // A block of neighbours over the end of a row, and positions here and there with neighbours among them.
+        for positions in [(32..64).collect::<Vec<usize>>(), vec![0, 1, 2, 9, 10, 33, 69]] {
+            let lanes: Lanes = positions.iter().copied().collect();
+            let mut panels = [vec![0.0; grid.dimension * LANES], vec![0.0; grid.dimension * LANES]];
+            let of_narrow: Vec<TensorRef<'_>> = narrow.iter().map(|v| TensorRef::F16(v)).collect();
+            let of_wide: Vec<TensorRef<'_>> = wide.iter().map(|v| TensorRef::F32(v)).collect();
+            grid.gather(&of_narrow, Some(&offset), &lanes, &mut panels[0]);
+            grid.gather(&of_wide, Some(&offset), &lanes, &mut panels[1]);
+            let mut d = 0;
+            for (n, (shape, order)) in shapes.iter().enumerate() {
+                let (channels, height, width) =
+                    (shape.channels() as usize, shape.height() as usize, shape.width() as usize);
+                let (rows, cols) = (height.div_ceil(7), width.div_ceil(10));
+                let planes = if shape.is_vector() { channels.div_ceil(70) } else { channels };
+                for (c, i, j) in (0..planes).flat_map(|c| (0..rows * cols).map(move |k| (c, k / cols, k % cols))) {
+                    for (lane, p) in positions.iter().enumerate() {
+                        let (y, x) = ((p / 10 * rows + i).min(height - 1), (p % 10 * cols + j).min(width - 1));
+                        let index = match order {
+                            _ if shape.is_vector() => (c * 70 + p).min(channels - 1),
+                            ChannelOrder::Chw => (c * height + y) * width + x,
+                            ChannelOrder::Hwc => (y * width + x) * channels + c,
+                        };
+                        let expected = value(n, index) - d as f32;
+                        let got = [0, 1].map(|of| panels[of][d * LANES + lane]);
+                        assert_eq!(got, [expected; 2], "layer {n}, value {d}, position {p}");
+                    }
+                    d += 1;
+                }
+            }
+            assert_eq!(d, grid.dimension);
         }
     }
 }

@@ -5,6 +5,31 @@
 //! width is no multiple of the grid's are padded by repeating their last row and column; vectors (and 1 × 1 layers) are laid
 //! out over the grid. Padding is dropped again on the way back and never enters statistics.
 
+/// Evaluates an expression for whole cells with so many columns as a constant, for the numbers that there is such code for, or the other.
+macro_rules! with_columns {
+    ($columns:expr, $constant:ident => $whole:expr, _ => $any:expr) => {
+        match $columns {
+            Some(1) => {
+                const $constant: usize = 1;
+                $whole
+            }
+            Some(2) => {
+                const $constant: usize = 2;
+                $whole
+            }
+            Some(4) => {
+                const $constant: usize = 4;
+                $whole
+            }
+            Some(8) => {
+                const $constant: usize = 8;
+                $whole
+            }
+            _ => $any,
+        }
+    };
+}
+
 mod gather;
 mod regions;
 mod scatter;
@@ -43,6 +68,11 @@ pub struct LayerCells {
 }
 
 impl LayerCells {
+    /// Columns of a cell, for a layer whose channels lie in memory as planes of whole cells.
+    fn whole_columns(&self) -> Option<usize> {
+        (!self.laid_out && !self.padded && self.stride.2 == 1).then_some(self.cols)
+    }
+
     /// Values of this layer in the vector of a position.
     pub fn dimension(&self) -> usize {
         self.channels * self.rows * self.cols

@@ -47,13 +47,11 @@ impl Grid {
             }
             return;
         }
-        match (cells.padded, cells.stride.2, cells.cols) {
-            (false, 1, 1) => self.scatter_whole::<1, T>(cells, source, out, convert),
-            (false, 1, 2) => self.scatter_whole::<2, T>(cells, source, out, convert),
-            (false, 1, 4) => self.scatter_whole::<4, T>(cells, source, out, convert),
-            (false, 1, 8) => self.scatter_whole::<8, T>(cells, source, out, convert),
-            _ => self.scatter_any(cells, source, out, convert),
-        }
+        with_columns!(
+            cells.whole_columns(),
+            COLS => self.scatter_whole::<COLS, T>(cells, source, out, convert),
+            _ => self.scatter_any(cells, source, out, convert)
+        )
     }
 
     #[inline(always)]
