@@ -39,6 +39,7 @@ fn defaults_are_those_of_the_codec() {
     assert_eq!(enc.property::<f32>("restoration-strength"), -1.0);
     assert_eq!(enc.property::<bool>("error-resilient"), config.error_resilient);
     assert_eq!(enc.property::<bool>("motion-compensation"), config.motion_compensation);
+    assert_eq!(enc.property::<bool>("intra-prediction"), config.intra_prediction);
     assert_eq!(enc.property::<u64>("min-force-key-unit-interval"), 0);
     assert_eq!(enc.property::<Option<String>>("transform"), None);
 }
@@ -59,6 +60,7 @@ fn every_property_is_given_back_as_set() {
         ("rd-strength", "0.25"),
         ("error-resilient", "false"),
         ("motion-compensation", "false"),
+        ("intra-prediction", "false"),
         ("threads", "2"),
         ("layout", "nhwc"),
         ("tensor-names", "p3,p4"),

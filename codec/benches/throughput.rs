@@ -9,7 +9,7 @@
 mod common;
 
 use common::{Features, frame, layout};
-use fcm_codec::reduction::calibrate::Calibrator;
+use fcm_codec::reduction::calibrate::{Calibrator, IntraTrainer};
 use fcm_codec::{
     Decoded, Decoder, DecoderConfig, Dtype, Encoder, EncoderConfig, FrameRequest, Layout, Limits, RateControl, Result,
     Shape, TensorMut, Transform,
@@ -127,10 +127,11 @@ fn json_row(name: &str, threads: usize, f: &Figures) -> String {
 
 fn calibrate(layout: &Layout) -> Result<Transform> {
     let mut calibrator = Calibrator::new(layout.clone(), &Limits::default())?;
-    for t in 0..24 {
-        calibrator.add(&frame(layout, 11, 1000 + 17 * t).tensors())?;
-    }
-    calibrator.finish(Some(K))
+    let frames = || (0..24).map(|t| frame(layout, 11, 1000 + 17 * t));
+    frames().try_for_each(|features| calibrator.add(&features.tensors()))?;
+    let mut trainer = IntraTrainer::new(&calibrator.finish(Some(K))?, layout.clone(), &Limits::default())?;
+    frames().try_for_each(|features| trainer.add(&features.tensors()))?;
+    trainer.finish()
 }
 
 /// The best of several rounds over all frames, each stage by itself: a shared machine only ever adds time.

@@ -7,6 +7,7 @@ use crate::bitstream::{InnerCodec, Reduction, Sequence};
 use crate::encoder::FrameKind;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inner::native::planes::{BACKGROUND, INTER, Levels, PlaneCoder, Relevance};
+use crate::intra::{self, IntraWeights};
 use crate::kernels::moments::Moments;
 use crate::limits::{self, Limits};
 use crate::motion::Compensation;
@@ -114,7 +115,11 @@ pub(crate) struct Stream {
     inverse: Inverse,
     coder: PlaneCoder,
     levels: Levels,
+    /// Columns of the grid.
+    width: usize,
     reconstruction: Vec<i32>,
+    /// One triple a component; none where intra positions are not predicted.
+    intra_weights: Vec<IntraWeights>,
     compensation: Compensation,
     /// Σ and Σ² of the reconstruction, exact.
     sum: i128,
@@ -283,6 +288,8 @@ impl Stream {
             coder: PlaneCoder::new(components, grid.height, grid.width, sequence.syntax(), limits.max_decisions),
             levels: Levels::new(components, grid.height, grid.width),
             reconstruction: vec![0; components * positions],
+            width: grid.width,
+            intra_weights: intra_weights(&sequence, transform)?,
             compensation: Compensation::new(grid.height, grid.width),
             sum: 0,
             squares: 0,
@@ -370,25 +377,31 @@ impl Stream {
             self.levels.levels[received * positions..].copy_from_slice(kept);
         }
         let decoded = if random_access { received } else { self.reconstruction.len() / positions };
-        let positions_of = self.levels.modes.iter().zip(&self.levels.relevance);
-        let planes =
-            self.levels.levels.chunks_exact_mut(positions).zip(self.reconstruction.chunks_exact_mut(positions));
-        for (levels, reconstruction) in planes.take(decoded) {
-            for ((level, value), (&mode, &relevance)) in levels.iter_mut().zip(reconstruction).zip(positions_of.clone())
-            {
-                if *level == 0 && (mode == INTER || *value == 0) {
+        let Levels { levels, modes, relevance, .. } = &mut self.levels;
+        let planes = levels.chunks_exact_mut(positions).zip(self.reconstruction.chunks_exact_mut(positions));
+        for (c, (levels, reconstruction)) in planes.take(decoded).enumerate() {
+            if random_access && levels.iter().all(|&level| level == 0) {
+                // Nothing predicts anything but zero.
+                continue;
+            }
+            let weights = self.intra_weights.get(c);
+            for (p, level) in levels.iter_mut().enumerate() {
+                let old = i64::from(reconstruction[p]);
+                let prediction = match modes[p] {
+                    INTER => old,
+                    _ => i64::from(intra::predict_in(reconstruction, p, self.width, weights)),
+                };
+                if *level == 0 && prediction == old {
                     continue;
                 }
-                let old = i64::from(*value);
-                let prediction = if mode == INTER { old } else { 0 };
-                let new = prediction + i64::from(*level) * i64::from(steps.of(relevance));
+                let new = prediction + i64::from(*level) * i64::from(steps.of(relevance[p]));
                 if new.abs() > i64::from(VALUE_MAX) {
                     return Err(Error::corrupt(format!("a value of {new}, the largest magnitude is {VALUE_MAX}")));
                 }
                 self.sum += i128::from(new - old);
                 self.squares += i128::from(new * new) - i128::from(old * old);
                 *level = (new - old) as i32;
-                *value = new as i32;
+                reconstruction[p] = new as i32;
             }
         }
         Ok(())
@@ -512,6 +525,18 @@ impl Stream {
         }
         Ok(())
     }
+}
+
+/// Weights of the intra prediction of a stream, one triple a component.
+fn intra_weights(sequence: &Sequence, transform: Option<&Transform>) -> Result<Vec<IntraWeights>> {
+    if !sequence.intra_prediction {
+        return Ok(Vec::new());
+    }
+    let weights = transform.and_then(Transform::intra_weights);
+    let weights = weights.and_then(|weights| weights.get(..sequence.components as usize));
+    weights
+        .map(<[_]>::to_vec)
+        .ok_or_else(|| Error::corrupt("intra prediction with a transform that has no weights for it"))
 }
 
 /// Regions with a refinement of their own: `None` where one holds for all positions.

@@ -142,8 +142,10 @@ impl Encoder {
         let forward = Forward::new(&layout, grid.clone(), transform, components, runtime, config.threads)?;
         let (height, width, positions) = (grid.height, grid.width, grid.positions());
         let layers = layout.layers().len();
+        let weights = config::intra_weights(&config, components);
+        let intra_prediction = !weights.is_empty();
         let sequence = Sequence {
-            version: Sequence::version_for(false, restoration),
+            version: Sequence::version_for(false, restoration, intra_prediction),
             layout,
             inner: InnerCodec::Native,
             statistics: config.statistics,
@@ -156,13 +158,14 @@ impl Encoder {
             error_resilient: config.error_resilient,
             motion: config.motion_compensation && !config.lossless,
             restoration,
+            intra_prediction,
         };
         let coder = PlaneCoder::new(components, height, width, sequence.syntax(), u64::MAX);
         let chooser = (config.rd_strength > 0.0 && !config.lossless)
             .then(|| RateDistortion::new(config.rd_strength, coder.costs(), components, positions, width));
         Ok(Self {
             planes: vec![0.0; components * positions],
-            quantiser: Quantiser::new(components, (height, width), chooser, sequence.motion),
+            quantiser: Quantiser::new(components, (height, width), chooser, sequence.motion, weights),
             coder,
             levels: Levels::new(components, height, width),
             scores: vec![0.0; if relevance { positions } else { 0 }],

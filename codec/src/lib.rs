@@ -12,6 +12,7 @@ pub mod decoder;
 pub mod encoder;
 mod error;
 mod inner;
+mod intra;
 mod kernels;
 mod limits;
 mod motion;
@@ -33,6 +34,7 @@ pub use encoder::{EncodedFrame, Encoder, EncoderConfig, FrameKind, FrameRequest,
 pub use error::{Error, ErrorKind, Result};
 #[cfg(feature = "calibrate")]
 pub use inner::native::PriorTrainer;
+pub use intra::IntraWeights;
 pub use limits::Limits;
 pub use reduction::{Transform, TransformId};
 pub use refinement::RestorationStrength;

@@ -2,14 +2,17 @@
 //!
 //! Reconstructions are integers in units of reference scale / 1024, so that prediction is exact on every machine.
 
-use crate::inner::native::planes::{BACKGROUND, INTER, Levels, Relevance};
+use crate::inner::native::planes::{BACKGROUND, INTER, INTRA, Levels, Mode, Relevance};
+use crate::intra::IntraWeights;
 use crate::motion::{Compensation, Vector};
 use motion_search::MotionSearch;
 use pulp::Arch;
 use rate_distortion::RateDistortion;
+use within::Within;
 
 mod motion_search;
 pub mod rate_distortion;
+mod within;
 
 /// Units of the fixed-point domain in one reference scale.
 pub const UNITS: f64 = 1024.0;
@@ -21,6 +24,10 @@ pub const QP_MAX: u8 = 63;
 const ROUNDING: f32 = 0.33;
 /// Part of a step that costs next to nothing, when predictions are compared.
 const FREE: f32 = 0.6;
+/// Bits that a step of what is beyond [`FREE`] costs (measured: 7 to 8).
+const BITS: f32 = 7.0;
+/// Bits that a position which is not predicted from the frame before costs among those that are.
+const INTRA_BITS: f32 = 4.0;
 
 /// Half of the domain, and room for rounding up to a step, so that no difference of two values leaves it.
 const LIMIT: f32 = (VALUE_MAX / 2 - (STEPS[3] << 10)) as f32;
@@ -76,6 +83,7 @@ pub struct Quantiser {
     inter_cost: Vec<f32>,
     rate_distortion: Option<RateDistortion>,
     motion: Option<Motion>,
+    within: Within,
 }
 
 /// What a stream with motion needs.
@@ -96,12 +104,13 @@ pub struct Scaling<'a> {
 
 impl Quantiser {
     /// For `components` planes of `height × width` values. Levels are rounded unless there is something to weigh their bits; `motion` says
-    /// whether vectors may be used.
+    /// whether vectors may be used. With `intra_weights`, one triple a component, intra positions are predicted from those around them.
     pub fn new(
         components: usize,
         (height, width): (usize, usize),
         rate_distortion: Option<RateDistortion>,
         motion: bool,
+        intra_weights: Vec<IntraWeights>,
     ) -> Self {
         let positions = height * width;
         let motion = motion.then(|| Motion {
@@ -110,6 +119,7 @@ impl Quantiser {
         });
         Self {
             motion,
+            within: Within::new(intra_weights, components, width),
             positions,
             steps: vec![1; positions],
             inverse_steps: vec![1.0; positions],
@@ -152,26 +162,73 @@ impl Quantiser {
             *inverse = 1.0 / *step as f32;
         }
         if random_access {
-            out.modes.fill(0);
+            out.modes.fill(INTRA);
             out.vectors.fill(Vector::STILL);
         } else {
             self.compensate(planes, unit, &mut out.vectors);
             self.choose_modes(planes, unit, &mut out.modes);
         }
-        match (steps, &mut self.rate_distortion) {
-            (None, _) => self.quantise_lossless(planes, unit, out),
-            (Some(_), None) => {
-                self.quantise_lossy(planes, unit, out);
-                out.levels[planes.len()..].fill(0);
-                self.reconstruct(out);
+        out.levels.fill(0);
+        if let Some(chooser) = &mut self.rate_distortion {
+            let scaling = Scaling { to_units: 1.0 / unit, inverse_steps: &self.inverse_steps };
+            chooser.find(planes, &self.reconstruction, scaling, &out.modes, self.within.predicts());
+        }
+        for p in 0..self.positions {
+            if self.within.predicts() {
+                out.modes[p] = self.predict_within(planes, unit, p, random_access);
             }
-            (Some(_), Some(chooser)) => {
-                let scaling = Scaling { to_units: 1.0 / unit, inverse_steps: &self.inverse_steps };
-                chooser.choose(planes, &self.reconstruction, scaling, out);
-                self.reconstruct(out);
+            if out.modes[p] == INTRA {
+                Column::of(&mut self.reconstruction, p, self.positions).set(self.within.predictions());
+            }
+            match steps {
+                None => self.keep(planes, unit, p, &mut out.levels),
+                Some(_) => self.choose_levels(planes, unit, p, out),
             }
         }
         out.modes.iter().filter(|&&m| m == INTER).count()
+    }
+
+    /// Predicts position `p` within the frame, if that is worth more than what the frame before predicts, and says which it is.
+    fn predict_within(&mut self, planes: &[f32], unit: f32, p: usize, random_access: bool) -> Mode {
+        let worth = |cost: f32| self.inter_cost[p] > cost + INTRA_BITS / BITS;
+        if !random_access && !worth(0.0) {
+            return INTER;
+        }
+        self.within.predict(&self.reconstruction, self.positions, p);
+        let scaling = Scaling { to_units: 1.0 / unit, inverse_steps: &self.inverse_steps };
+        if random_access || worth(self.within.cost(planes, p, scaling)) { INTRA } else { INTER }
+    }
+
+    /// Chooses the levels of position `p`, and adds them to what predicts them.
+    fn choose_levels(&mut self, planes: &[f32], unit: f32, p: usize, out: &mut Levels) {
+        let scaling = Scaling { to_units: 1.0 / unit, inverse_steps: &self.inverse_steps };
+        let (mut reconstruction, step) = (Column::of(&mut self.reconstruction, p, self.positions), self.steps[p]);
+        let mut levels = Column::of(&mut out.levels, p, self.positions);
+        if let Some(chooser) = &mut self.rate_distortion {
+            let rests = self.within.predicts().then(|| self.within.rests(planes, p, scaling));
+            for (c, level) in chooser.decide(p, out.modes[p], rests) {
+                *levels.at(c) = level;
+                *reconstruction.at(c) += level * step;
+            }
+            return;
+        }
+        for (c, plane) in planes.chunks_exact(self.positions).enumerate() {
+            let value = (plane[p] * scaling.to_units).clamp(-LIMIT, LIMIT);
+            let level = round((value - *reconstruction.at(c) as f32) * scaling.inverse_steps[p]);
+            *levels.at(c) = level;
+            *reconstruction.at(c) += level * step;
+        }
+    }
+
+    /// Takes position `p` as it is.
+    fn keep(&mut self, planes: &[f32], unit: f32, p: usize, levels: &mut [i32]) {
+        let mut reconstruction = Column::of(&mut self.reconstruction, p, self.positions);
+        let mut levels = Column::of(levels, p, self.positions);
+        for (c, plane) in planes.chunks_exact(self.positions).enumerate() {
+            let value = fixed_point(plane[p], unit);
+            *levels.at(c) = value - *reconstruction.at(c);
+            *reconstruction.at(c) = value;
+        }
     }
 
     /// Chooses vectors, and moves the reconstruction of the frame before along them.
@@ -185,60 +242,43 @@ impl Quantiser {
         }
     }
 
-    fn choose_modes(&mut self, planes: &[f32], unit: f32, modes: &mut [u8]) {
+    /// Chooses modes by what each leaves. What is predicted within the frame is decided later; until then it is predicted from the frame
+    /// before.
+    fn choose_modes(&mut self, planes: &[f32], unit: f32, modes: &mut [Mode]) {
         let scaling = Scaling { to_units: 1.0 / unit, inverse_steps: &self.inverse_steps };
         costs_of_prediction(planes, &self.reconstruction, scaling, &mut self.intra_cost, &mut self.inter_cost);
         for ((mode, intra), inter) in modes.iter_mut().zip(&self.intra_cost).zip(&self.inter_cost) {
-            *mode = u8::from(inter <= intra);
+            *mode = if inter <= intra || self.within.predicts() { INTER } else { INTRA };
         }
     }
+}
 
-    fn quantise_lossy(&self, planes: &[f32], unit: f32, out: &mut Levels) {
-        let to_units = 1.0 / unit;
-        let n = self.positions;
-        let planes =
-            planes.chunks_exact(n).zip(self.reconstruction.chunks_exact(n)).zip(out.levels.chunks_exact_mut(n));
-        for ((plane, before), levels) in planes {
-            let values = plane.iter().zip(before).zip(levels).zip(&out.modes).zip(&self.inverse_steps);
-            for ((((&v, &before), level), &mode), &inverse) in values {
-                let prediction = if mode == INTER { before } else { 0 };
-                let rest = ((v * to_units).clamp(-LIMIT, LIMIT) - prediction as f32) * inverse;
-                let magnitude = (rest.abs() + ROUNDING) as i32;
-                *level = if rest < 0.0 { -magnitude } else { magnitude };
-            }
-        }
+/// The values of one position in planes, `[component][positions]`.
+struct Column<'a> {
+    values: &'a mut [i32],
+    position: usize,
+    positions: usize,
+}
+
+impl<'a> Column<'a> {
+    fn of(values: &'a mut [i32], position: usize, positions: usize) -> Self {
+        Self { values, position, positions }
     }
 
-    /// Takes over what a decoder makes of `frame`.
-    fn reconstruct(&mut self, frame: &Levels) {
-        let (n, reconstruction, steps) = (self.positions, &mut self.reconstruction, &self.steps);
-        Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                for (reconstruction, levels) in reconstruction.chunks_exact_mut(n).zip(frame.levels.chunks_exact(n)) {
-                    for (((r, &level), &mode), &step) in
-                        reconstruction.iter_mut().zip(levels).zip(&frame.modes).zip(steps)
-                    {
-                        *r = if mode == INTER { *r } else { 0 } + level * step;
-                    }
-                }
-            },
-        );
+    fn at(&mut self, component: usize) -> &mut i32 {
+        &mut self.values[component * self.positions + self.position]
     }
 
-    fn quantise_lossless(&mut self, planes: &[f32], unit: f32, out: &mut Levels) {
-        let n = self.positions;
-        let max = f64::from(VALUE_MAX / 2 - 1);
-        let planes =
-            planes.chunks_exact(n).zip(self.reconstruction.chunks_exact_mut(n)).zip(out.levels.chunks_exact_mut(n));
-        for ((plane, reconstruction), levels) in planes {
-            for (((&v, r), level), &mode) in plane.iter().zip(reconstruction.iter_mut()).zip(levels).zip(&out.modes) {
-                let value = fixed_point(v, unit, max);
-                *level = value - if mode == INTER { *r } else { 0 };
-                *r = value;
-            }
-        }
+    fn set(self, to: &[i32]) {
+        let values = self.values[self.position..].iter_mut().step_by(self.positions);
+        values.zip(to).for_each(|(value, &to)| *value = to);
     }
+}
+
+/// The level of a rest in steps.
+fn round(rest: f32) -> i32 {
+    let magnitude = (rest.abs() + ROUNDING) as i32;
+    if rest < 0.0 { -magnitude } else { magnitude }
 }
 
 /// What lies beyond [`FREE`] of every position, in steps: without prediction, and predicted from the same position of `before`.
@@ -266,7 +306,8 @@ pub fn unit(scale: f32) -> f32 {
     (f64::from(scale) / UNITS) as f32
 }
 
-fn fixed_point(v: f32, unit: f32, max: f64) -> i32 {
+fn fixed_point(v: f32, unit: f32) -> i32 {
+    let max = f64::from(VALUE_MAX / 2 - 1);
     (f64::from(v) / f64::from(unit)).round().clamp(-max, max) as i32
 }
 
@@ -286,7 +327,7 @@ mod tests {
 
     #[test]
     fn values_beyond_the_domain_are_clamped_not_wrapped() {
-        let mut quantiser = Quantiser::new(1, (2, 2), None, false);
+        let mut quantiser = Quantiser::new(1, (2, 2), None, false, Vec::new());
         let mut levels = Levels::new(1, 2, 2);
         for qp in [0, 31, 63] {
             let values = [1e30, -1e30, 3e38, 0.0];
@@ -308,7 +349,7 @@ mod tests {
         let steps = Steps::new(12, 6);
         assert_eq!((steps.of(0), steps.of(BACKGROUND)), (512, 1024));
         assert_eq!(Steps::new(60, 9).of(BACKGROUND), step(QP_MAX));
-        let mut quantiser = Quantiser::new(1, (1, 2), None, false);
+        let mut quantiser = Quantiser::new(1, (1, 2), None, false, Vec::new());
         let mut levels = Levels::new(1, 1, 2);
         levels.relevance[1] = BACKGROUND;
         quantiser.quantise(&[0.9, 0.9], 1.0, Some(steps), true, &mut levels);
@@ -319,7 +360,7 @@ mod tests {
     #[test]
     fn a_repeated_frame_is_predicted_and_has_no_levels() {
         let values: Vec<f32> = (0..60).map(|i| (i as f32 * 0.7).sin() * 5.0).collect();
-        let mut quantiser = Quantiser::new(6, (2, 5), None, true);
+        let mut quantiser = Quantiser::new(6, (2, 5), None, true, Vec::new());
         let mut levels = Levels::new(6, 2, 5);
         quantiser.quantise(&values, 1.0, Some(Steps::new(12, 0)), true, &mut levels);
         assert!(levels.levels.iter().any(|&l| l != 0));

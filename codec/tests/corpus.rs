@@ -135,6 +135,9 @@ fn write_seeds() -> std::io::Result<()> {
     let restored = Transform::clone(&streams::transform(&[(2, 2, 2, false)], 3, 5))
         .with_restoration(RestorationStrength::new(3).unwrap());
     put("transform", "restored-5", &restored.to_bytes())?;
+    let predicted = restored.with_intra_weights(vec![[64, -3, 0], [1, 2, -128], [127, 0, 0]]).unwrap();
+    put("transform", "predicted-6", &predicted.to_bytes())?;
+    put("transform", "predicted-full-6", &predicted.with_restoration(RestorationStrength::FULL).to_bytes())?;
     for (n, stream) in streams::all().iter().enumerate() {
         put("packets", &format!("stream-{n}"), &packets_of(stream, [20, 60, 1200][n % 3]))?;
     }

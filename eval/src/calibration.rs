@@ -13,7 +13,7 @@ use crate::sequence::{open_picture, pictures};
 use crate::video::VideoReader;
 use anyhow::{Context, Result, ensure};
 use back::{Halves, sensitivity, with_probe};
-use fcm_codec::reduction::calibrate::Calibrator;
+use fcm_codec::reduction::calibrate::{Calibrator, IntraTrainer};
 use fcm_codec::{Layout, Limits, TensorRef, Transform};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -32,6 +32,8 @@ const DIRECTIONS: u32 = 256;
 const MEASURED: u64 = 32;
 /// Pictures that the strength of restoration is chosen on, spread over all.
 const JUDGED: u64 = 64;
+/// Pictures that weights of intra prediction are learnt from, spread over all.
+const PREDICTED: u64 = 64;
 
 /// A sequence or a video to learn from, every n-th picture of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -281,19 +283,31 @@ pub fn learn(recipe: &Recipe, task: bool, network: &Network, threads: usize, cac
     let components = recipe.components.unwrap_or_else(|| dimension.min(default));
     ensure!(components <= dimension, "--components is {components}, legal are 1 to {dimension} for these layers");
     let moments = calibrator.moments()?;
+    let every = |wanted| spread(pictures, wanted, u64::from(recipe.patchworks) + 1) as usize;
     let transform = if task {
-        let every = |wanted| spread(pictures, wanted, u64::from(recipe.patchworks) + 1) as usize;
         let directions = moments.transform(Some(DIRECTIONS.min(dimension)))?;
         let meter = sensitivity(&mut halves, &directions, every(MEASURED))?;
         let transform = moments.transform_for(Some(components), &meter)?;
+        let transform = with_intra_weights(&mut halves, &transform, every(PREDICTED))?;
         let strength = restoration::strength(&mut halves, &transform, every(JUDGED), network.tracker().high)?;
         transform.with_restoration(strength)
     } else {
-        moments.transform(Some(components))?
+        with_intra_weights(&mut halves, &moments.transform(Some(components))?, every(PREDICTED))?
     };
     let transform = with_probe(&mut halves, transform)?;
     output::write(&path, &transform.to_bytes())?;
     Ok(transform)
+}
+
+/// The transform with weights for the prediction of intra positions, learnt from every `every`-th picture.
+fn with_intra_weights(halves: &mut Halves<'_>, transform: &Transform, every: usize) -> Result<Transform> {
+    let mut trainer = IntraTrainer::new(transform, halves.layout().clone(), &Limits::default())?;
+    let progress = Progress::counter("learning prediction, pictures");
+    halves.each(every, |_, narrow| {
+        trainer.add(&tensors(narrow))?;
+        progress.frame()
+    })?;
+    Ok(trainer.finish()?)
 }
 
 /// Every how-manieth of `count` pictures makes about `wanted`. Each comes with its patchworks in a cycle, and whatever has a place in it is to be

@@ -5,7 +5,7 @@ use crate::street::Street;
 use anyhow::{Context, Result};
 use fcm_analytics::detection::{Detection, Detector, DetectorConfig, Response, Tensor};
 use fcm_analytics::metrics::Agreement;
-use fcm_codec::reduction::calibrate::{Calibrator, SensitivityMeter};
+use fcm_codec::reduction::calibrate::{Calibrator, IntraTrainer, SensitivityMeter};
 use fcm_codec::{ChannelOrder, Layer, Layout, Limits, RestorationStrength, RestorationTrial, TensorRef, Transform};
 use fcm_infer::{Model, ModelOptions};
 use std::path::{Path, PathBuf};
@@ -41,6 +41,9 @@ pub fn calibrate(network: &Network, out: &Path) -> Result<PathBuf> {
         meter.measure(&borrowed(tensors), |layers| back.respond(layers, &mut response))?;
     }
     let transform = moments.transform_for(Some(COMPONENTS), &meter)?;
+    let mut trainer = IntraTrainer::new(&transform, layout.clone(), &Limits::default())?;
+    frames.iter().try_for_each(|tensors| trainer.add(&borrowed(tensors)))?;
+    let transform = trainer.finish()?;
     let strength = strength(&transform, layout, frames.iter().step_by(2), &mut back)?;
     let transform = transform.with_restoration(strength);
     let path = out.join("street.fcmt");

@@ -1,7 +1,7 @@
 //! Features in the shapes of a nano detector, coded once and sent by all senders.
 
 use anyhow::{Context, Result};
-use fcm_codec::reduction::calibrate::Calibrator;
+use fcm_codec::reduction::calibrate::{Calibrator, IntraTrainer};
 use fcm_codec::{Dtype, Layer, Layout, Limits, Shape, TensorRef};
 use gst::prelude::*;
 use std::path::Path;
@@ -84,13 +84,18 @@ pub fn buffer(shapes: &[(u32, u32, u32)], t: u32) -> gst::Buffer {
 pub fn calibrate(shapes: &[(u32, u32, u32)], components: u32, path: &Path) -> Result<()> {
     let limits = Limits::default();
     let layers = shapes.iter().map(|&(c, h, w)| Layer::new("", Shape::chw(c, h, w), Dtype::F32));
-    let mut calibrator = Calibrator::new(Layout::new(layers.collect(), &limits)?, &limits)?;
-    for t in 0..24 {
-        let values = frame(shapes, 1000 + 17 * t);
-        let tensors: Vec<_> = values.iter().map(|layer| TensorRef::F32(layer)).collect();
-        calibrator.add(&tensors)?;
-    }
-    std::fs::write(path, calibrator.finish(Some(components))?.to_bytes())?;
+    let layout = Layout::new(layers.collect(), &limits)?;
+    let each = |take: &mut dyn FnMut(&[TensorRef<'_>]) -> fcm_codec::Result<()>| {
+        (0..24).try_for_each(|t| {
+            let values = frame(shapes, 1000 + 17 * t);
+            take(&values.iter().map(|layer| TensorRef::F32(layer)).collect::<Vec<_>>())
+        })
+    };
+    let mut calibrator = Calibrator::new(layout.clone(), &limits)?;
+    each(&mut |tensors| calibrator.add(tensors))?;
+    let mut trainer = IntraTrainer::new(&calibrator.finish(Some(components))?, layout, &limits)?;
+    each(&mut |tensors| trainer.add(tensors))?;
+    std::fs::write(path, trainer.finish()?.to_bytes())?;
     Ok(())
 }
 

@@ -110,6 +110,7 @@ impl<'a> Source<'a> {
             rd_strength: if flags & 0x80 == 0 { 0.1 } else { 0.0 },
             error_resilient: flags & 0x20 == 0,
             motion_compensation: flags & 0x40 == 0,
+            intra_prediction: flags & 0x40 == 0,
             slice_size: if flags & 0x40 == 0 { 30 } else { 0 },
             threads: 1,
             format: if flags & 4 == 0 { StreamFormat::ByteStream } else { StreamFormat::Packetized },
@@ -148,7 +149,12 @@ impl<'a> Source<'a> {
         let mean = (0..dimension).map(|_| random()).collect();
         let basis = (0..dimension * components).map(|_| random()).collect();
         let transform = Transform::new(cells, mean, basis, vec![1.0; components], components as f64, 1);
-        Arc::new(transform.expect("a legal transform"))
+        let transform = transform.expect("a legal transform");
+        if self.below(2) == 0 {
+            return Arc::new(transform);
+        }
+        let weights = (0..components).map(|_| [self.u8() as i8, self.u8() as i8, self.u8() as i8]);
+        Arc::new(transform.with_intra_weights(weights.collect()).expect("a triple for each component"))
     }
 
     /// Values of every layer, of one of several kinds.

@@ -178,6 +178,7 @@ impl Stream {
             rd_strength: self.settings.rd_strength,
             error_resilient: self.settings.error_resilient,
             motion_compensation: self.settings.motion_compensation,
+            intra_prediction: self.settings.intra_prediction,
             slice_size: self.settings.slice_size,
             threads: self.settings.threads as usize,
             format,

@@ -28,6 +28,7 @@ pub(super) struct Settings {
     pub rd_strength: f32,
     pub error_resilient: bool,
     pub motion_compensation: bool,
+    pub intra_prediction: bool,
     pub slice_size: u32,
     pub threads: u32,
     pub layout: TensorLayout,
@@ -56,6 +57,7 @@ impl Default for Settings {
             rd_strength: codec.rd_strength,
             error_resilient: codec.error_resilient,
             motion_compensation: codec.motion_compensation,
+            intra_prediction: codec.intra_prediction,
             slice_size: codec.slice_size,
             threads: codec.threads as u32,
             layout: TensorLayout::default(),
@@ -86,6 +88,7 @@ impl Settings {
             "skip-threshold" => self.skip_threshold = value.get().expect(TYPE),
             "rd-strength" => self.rd_strength = value.get().expect(TYPE),
             "error-resilient" => self.error_resilient = value.get().expect(TYPE),
+            "intra-prediction" => self.intra_prediction = value.get().expect(TYPE),
             "motion-compensation" => self.motion_compensation = value.get().expect(TYPE),
             "slice-size" => self.slice_size = value.get().expect(TYPE),
             "threads" => self.threads = value.get().expect(TYPE),
@@ -116,6 +119,7 @@ impl Settings {
             "rd-strength" => self.rd_strength.to_value(),
             "error-resilient" => self.error_resilient.to_value(),
             "motion-compensation" => self.motion_compensation.to_value(),
+            "intra-prediction" => self.intra_prediction.to_value(),
             "slice-size" => self.slice_size.to_value(),
             "threads" => self.threads.to_value(),
             "layout" => self.layout.to_value(),
@@ -191,6 +195,12 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .nick("Motion Compensation")
                 .blurb("Predict blocks of positions along motion vectors (false saves encoding time where much moves)")
                 .default_value(default.motion_compensation)
+                .mutable_ready()
+                .build(),
+            glib::ParamSpecBoolean::builder("intra-prediction")
+                .nick("Intra Prediction")
+                .blurb("Predict positions that are not predicted from the frame before from those around them, with a transform that has weights for it (false is for decoders before version 6)")
+                .default_value(default.intra_prediction)
                 .mutable_ready()
                 .build(),
             glib::ParamSpecUInt::builder("slice-size")

@@ -8,7 +8,7 @@ use crate::output::OutputFile;
 use crate::progress::{Progress, warn};
 use crate::report::{self, Table};
 use anyhow::{Context, Result, ensure};
-use fcm_codec::reduction::calibrate::{Calibrator, PairCalibrator};
+use fcm_codec::reduction::calibrate::{Calibrator, IntraTrainer, PairCalibrator};
 use fcm_codec::{Layout, Limits, TensorRef, Transform};
 use serde::Serialize;
 use std::io::Write;
@@ -109,23 +109,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let output = OutputFile::create(&arguments.output)?;
 
     let frames = readers.iter().map(|(_, _, n)| n.div_ceil(stride)).sum();
-    let progress = Progress::frames("calibrating", frames);
-    for (path, layout, _) in readers {
-        let context = || format!("cannot calibrate on {}", path.display());
-        learner.set_layout(layout, &limits).with_context(context)?;
-        let mut reader = FeatureReader::open(path, &limits)?;
-        let mut index = 0;
-        while let Some(values) = reader.next()? {
-            if index % stride == 0 {
-                let tensors: Vec<TensorRef<'_>> = values.iter().map(Values::tensor).collect();
-                learner.add(&tensors).with_context(|| format!("frame {index}")).with_context(context)?;
-                progress.advance(1)?;
-            }
-            index += 1;
-        }
+    show("calibrating", &readers, stride, &mut learner)?;
+    let Finished { mut transform, samples_advised, errors, warnings } = learner.finish()?;
+    if transform.networks().is_none() {
+        let mut trainer = IntraTrainer::new(&transform, readers[0].1.clone(), &limits)?;
+        show("learning prediction", &readers, stride, &mut trainer)?;
+        transform = trainer.finish()?;
     }
-    drop(progress);
-    let Finished { transform, samples_advised, errors, warnings } = learner.finish()?;
     warnings.iter().for_each(warn);
     let components = transform.components();
     let bytes = write(output, &transform)?;
@@ -149,6 +139,59 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         warnings,
     };
     report::print(arguments.json, &report, text)
+}
+
+/// What is shown frames of one layout after the other.
+trait Learn {
+    fn set_layout(&mut self, layout: Layout, limits: &Limits) -> fcm_codec::Result<()>;
+    fn add(&mut self, tensors: &[TensorRef<'_>]) -> fcm_codec::Result<()>;
+}
+
+impl Learn for IntraTrainer {
+    fn set_layout(&mut self, layout: Layout, limits: &Limits) -> fcm_codec::Result<()> {
+        IntraTrainer::set_layout(self, layout, limits)
+    }
+
+    fn add(&mut self, tensors: &[TensorRef<'_>]) -> fcm_codec::Result<()> {
+        IntraTrainer::add(self, tensors)
+    }
+}
+
+impl Learn for Learner {
+    fn set_layout(&mut self, layout: Layout, limits: &Limits) -> fcm_codec::Result<()> {
+        match self {
+            Self::Basis { calibrator, .. } => calibrator.set_layout(layout, limits),
+            Self::Pair(pair) => pair.set_layout(layout, limits),
+        }
+    }
+
+    fn add(&mut self, tensors: &[TensorRef<'_>]) -> fcm_codec::Result<()> {
+        match self {
+            Self::Basis { calibrator, .. } => calibrator.add(tensors),
+            Self::Pair(pair) => pair.add(tensors),
+        }
+    }
+}
+
+/// Shows every `stride`-th frame of all files, in their layouts with their numbers of frames, to `learner`.
+fn show(doing: &'static str, files: &[(&PathBuf, Layout, u64)], stride: u64, learner: &mut impl Learn) -> Result<()> {
+    let limits = Limits::default();
+    let progress = Progress::frames(doing, files.iter().map(|(_, _, n)| n.div_ceil(stride)).sum());
+    for (path, layout, _) in files {
+        let context = || format!("cannot calibrate on {}", path.display());
+        learner.set_layout(layout.clone(), &limits).with_context(context)?;
+        let mut reader = FeatureReader::open(path, &limits)?;
+        let mut index = 0;
+        while let Some(values) = reader.next()? {
+            if index % stride == 0 {
+                let tensors: Vec<TensorRef<'_>> = values.iter().map(Values::tensor).collect();
+                learner.add(&tensors).with_context(|| format!("frame {index}")).with_context(context)?;
+                progress.advance(1)?;
+            }
+            index += 1;
+        }
+    }
+    Ok(())
 }
 
 /// What makes a transform of frames.
@@ -177,20 +220,6 @@ impl Learner {
         let components = arguments.components.unwrap_or(dimension.min(DEFAULT_COMPONENTS));
         ensure!(components <= dimension, "--components is {components}, legal are 1 to {dimension} for these layers");
         Ok(Self::Basis { calibrator, components })
-    }
-
-    fn set_layout(&mut self, layout: Layout, limits: &Limits) -> fcm_codec::Result<()> {
-        match self {
-            Self::Basis { calibrator, .. } => calibrator.set_layout(layout, limits),
-            Self::Pair(pair) => pair.set_layout(layout, limits),
-        }
-    }
-
-    fn add(&mut self, tensors: &[TensorRef<'_>]) -> fcm_codec::Result<()> {
-        match self {
-            Self::Basis { calibrator, .. } => calibrator.add(tensors),
-            Self::Pair(pair) => pair.add(tensors),
-        }
     }
 
     fn finish(self) -> Result<Finished> {

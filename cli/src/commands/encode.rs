@@ -73,6 +73,10 @@ pub struct Arguments {
     /// Whether blocks of positions may be predicted along motion vectors; false saves encoding time where much moves
     #[arg(long, value_name = "BOOL", default_value_t = EncoderConfig::default().motion_compensation, action = clap::ArgAction::Set)]
     motion_compensation: bool,
+    /// Whether positions that are not predicted from the frame before are predicted from those around them, with a transform that has
+    /// weights for it
+    #[arg(long, value_name = "BOOL", default_value_t = EncoderConfig::default().intra_prediction, action = clap::ArgAction::Set)]
+    intra_prediction: bool,
     /// Bytes from which an error-resilient frame is cut into slices, 0 = never
     #[arg(long, value_name = "BYTES", default_value_t = EncoderConfig::default().slice_size)]
     slice_size: u32,
@@ -164,6 +168,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         rd_strength: arguments.rd_strength,
         error_resilient: arguments.error_resilient,
         motion_compensation: arguments.motion_compensation,
+        intra_prediction: arguments.intra_prediction,
         slice_size: arguments.slice_size,
         threads: arguments.threads.into(),
         format: StreamFormat::ByteStream,

@@ -11,11 +11,15 @@ use crate::statistics::StatisticsMode;
 use crate::tensor::{ChannelOrder, Dtype, Layer, Layout, Shape};
 
 /// Newest version of the format that this build reads.
-pub const VERSION: u8 = 5;
+pub const VERSION: u8 = 6;
 /// First version with picture inner codecs.
 const PICTURES: u8 = 2;
-/// First version with all tools of the native inner codec.
+/// First version with motion; in force where a stream has no newer tool.
 const MOTION: u8 = 4;
+/// First version with restoration in part.
+const PARTIAL_RESTORATION: u8 = 5;
+/// First version with intra prediction.
+const INTRA_PREDICTION: u8 = 6;
 /// First version in which components form groups and models start from the prior.
 const GROUPED: u8 = 3;
 /// Tools of a sequence, from version 2 on: positions have a relevance.
@@ -26,6 +30,8 @@ const TOOL_ERROR_RESILIENT: u8 = 2;
 const TOOL_MOTION: u8 = 4;
 /// From version 5 on: layers are restored only part of the way.
 const TOOL_PARTIAL_RESTORATION: u8 = 8;
+/// From version 6 on: intra positions are predicted from those around them.
+const TOOL_INTRA_PREDICTION: u8 = 16;
 
 /// Tools that a version has.
 const fn tools_of(version: u8) -> u8 {
@@ -34,7 +40,8 @@ const fn tools_of(version: u8) -> u8 {
         2 => TOOL_RELEVANCE,
         3 => TOOL_RELEVANCE | TOOL_ERROR_RESILIENT,
         4 => TOOL_RELEVANCE | TOOL_ERROR_RESILIENT | TOOL_MOTION,
-        _ => TOOL_RELEVANCE | TOOL_ERROR_RESILIENT | TOOL_MOTION | TOOL_PARTIAL_RESTORATION,
+        5 => tools_of(4) | TOOL_PARTIAL_RESTORATION,
+        _ => tools_of(5) | TOOL_INTRA_PREDICTION,
     }
 }
 
@@ -96,15 +103,18 @@ pub struct Sequence {
     pub motion: bool,
     /// How far layers are moved to the statistics signalled. In full before version 5, and in modes ecs and none.
     pub restoration: RestorationStrength,
+    /// Whether intra positions are predicted from those around them, by weights of the transform. From version 6 on.
+    pub intra_prediction: bool,
 }
 
 impl Sequence {
-    /// The oldest version of streams of this inner codec that knows this strength.
-    pub(crate) fn version_for(pictures: bool, restoration: RestorationStrength) -> u8 {
+    /// The oldest version of streams of this inner codec that knows this strength, and intra prediction if there is any.
+    pub(crate) fn version_for(pictures: bool, restoration: RestorationStrength, intra_prediction: bool) -> u8 {
         match (restoration, pictures) {
+            _ if intra_prediction => INTRA_PREDICTION,
             (RestorationStrength::FULL, true) => PICTURES,
             (RestorationStrength::FULL, false) => MOTION,
-            _ => VERSION,
+            _ => PARTIAL_RESTORATION,
         }
     }
 
@@ -170,6 +180,10 @@ impl Sequence {
         if motion && lossless {
             return Err(Error::corrupt("a lossless stream with motion"));
         }
+        let intra_prediction = tools & TOOL_INTRA_PREDICTION != 0;
+        if intra_prediction && reduction == Reduction::Dct {
+            return Err(Error::corrupt("intra prediction without a transform, whose weights it takes"));
+        }
         let restoration = if tools & TOOL_PARTIAL_RESTORATION == 0 {
             RestorationStrength::FULL
         } else {
@@ -197,6 +211,7 @@ impl Sequence {
             error_resilient,
             motion,
             restoration,
+            intra_prediction,
         })
     }
 
@@ -228,7 +243,8 @@ impl Sequence {
                 tool(self.relevance, TOOL_RELEVANCE)
                     | tool(self.error_resilient, TOOL_ERROR_RESILIENT)
                     | tool(self.motion, TOOL_MOTION)
-                    | tool(self.restoration != RestorationStrength::FULL, TOOL_PARTIAL_RESTORATION),
+                    | tool(self.restoration != RestorationStrength::FULL, TOOL_PARTIAL_RESTORATION)
+                    | tool(self.intra_prediction, TOOL_INTRA_PREDICTION),
             );
         }
         push_varint(out, self.layout.layers().len() as u32);
@@ -322,6 +338,7 @@ mod tests {
             error_resilient: false,
             motion: false,
             restoration: RestorationStrength::FULL,
+            intra_prediction: false,
         }
     }
 
@@ -371,6 +388,21 @@ mod tests {
     }
 
     #[test]
+    fn intra_prediction_is_a_tool_of_version_6_and_needs_a_transform() {
+        let mut bytes = Vec::new();
+        let predicted = Sequence { version: 6, intra_prediction: true, ..sequence() };
+        predicted.write(&mut bytes);
+        assert_eq!(bytes[..4], [6, 0x11, 16, 3]);
+        assert_eq!(Sequence::parse(&bytes, &Limits::default()).unwrap(), predicted);
+        let parse = |bytes: &[u8]| Sequence::parse(bytes, &Limits::default()).unwrap_err();
+        bytes[0] = 5;
+        assert_eq!(parse(&bytes).kind(), ErrorKind::Unsupported);
+        bytes.clear();
+        Sequence { reduction: Reduction::Dct, ..predicted }.write(&mut bytes);
+        assert_eq!(parse(&bytes).kind(), ErrorKind::Corruption);
+    }
+
+    #[test]
     fn bytes_are_those_of_the_specification() {
         let mut bytes = Vec::new();
         sequence().write(&mut bytes);
@@ -401,10 +433,10 @@ mod tests {
     fn another_version_and_absurd_sizes_are_named() {
         let mut bytes = Vec::new();
         sequence().write(&mut bytes);
-        bytes[0] = 6;
+        bytes[0] = 7;
         let error = Sequence::parse(&bytes, &Limits::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Compatibility);
-        assert_eq!(error.to_string(), "a stream of format version 6, this build reads versions 1 to 5");
+        assert_eq!(error.to_string(), "a stream of format version 7, this build reads versions 1 to 6");
         let huge = [1, 0, 1, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 2, 0, 1, 0, 1, 0];
         assert_eq!(Sequence::parse(&huge, &Limits::default()).unwrap_err().kind(), ErrorKind::LimitExceeded);
         let many = [1, 0, 0x81, 0x02];

@@ -2,6 +2,7 @@
 
 use crate::bitstream::StreamFormat;
 use crate::error::{Error, Result};
+use crate::intra::IntraWeights;
 use crate::limits::Limits;
 use crate::quantiser::QP_MAX;
 use crate::reduction::Transform;
@@ -67,6 +68,9 @@ pub struct EncoderConfig {
     /// Whether blocks of positions may be predicted along vectors, which saves bits where cameras or objects move, and costs time only
     /// there. Of no effect on lossless streams. Default: true.
     pub motion_compensation: bool,
+    /// Whether intra positions are predicted from those around them, with a transform that has weights for it: fewer bits for random access
+    /// frames and for what comes into sight. Of no effect with other transforms, or none. Default: true.
+    pub intra_prediction: bool,
     /// Bytes from which a frame is cut into slices, each about as long as that: a lost one costs only itself and what is
     /// weaker. 0 = one slice a frame; of no effect unless `error_resilient`. Default: 1150, which fits into a packet.
     pub slice_size: u32,
@@ -102,6 +106,7 @@ impl Default for EncoderConfig {
             rd_strength: 0.1,
             error_resilient: true,
             motion_compensation: true,
+            intra_prediction: true,
             slice_size: 1150,
             threads: 1,
             format: StreamFormat::ByteStream,
@@ -163,6 +168,12 @@ pub(super) fn restoration(config: &EncoderConfig) -> Result<RestorationStrength>
         return Ok(RestorationStrength::FULL);
     }
     Ok(asked.or_else(|| config.transform.as_ref().map(|t| t.restoration())).unwrap_or_default())
+}
+
+/// Weights of the intra prediction that `config` asks for, one triple a component; none without it.
+pub(super) fn intra_weights(config: &EncoderConfig, components: usize) -> Vec<IntraWeights> {
+    let transform = config.transform.as_ref().filter(|_| config.intra_prediction);
+    transform.and_then(|t| t.intra_weights()).map_or_else(Vec::new, |weights| weights[..components].to_vec())
 }
 
 /// The background offset that `config` asks for.

@@ -1,16 +1,12 @@
 //! The encoder's search for vectors: for every block the one that leaves the least beyond what quantisation drops, vector bits counted.
 
-use super::{FREE, Scaling, costs_of_prediction};
+use super::{BITS, FREE, INTRA_BITS, Scaling, costs_of_prediction};
 use crate::inner::native::vectors::{Beside, VectorModels};
 use crate::motion::{Blocks, REACH, SPAN, Vector};
 use pulp::{Arch, Simd, WithSimd};
 
 /// Components that are looked at: those behind them are nearly all quantised to zero.
 const NEAR: usize = 200;
-/// Bits that a step of what is beyond [`FREE`] costs (measured: 7 to 8).
-const BITS: f32 = 7.0;
-/// Bits that a position which is not predicted costs among predicted ones.
-const INTRA_BITS: f32 = 4.0;
 /// Bits that a block may cost without a search being worth its time.
 const CHEAP: f32 = 6.0;
 /// Values of a row of candidates as they are summed: [`SPAN`], filled up to whole registers.

@@ -8,7 +8,7 @@
 use super::{LIMIT, Scaling};
 use crate::inner::native::contexts::{CLASSES, activity_after, activity_class, bound_of, bucket_of, place_of};
 use crate::inner::native::costs::{Costs, Place};
-use crate::inner::native::planes::{INTER, Levels};
+use crate::inner::native::planes::{INTER, INTRA, Mode};
 use crate::inner::native::tables::BUCKETS;
 use pulp::Arch;
 
@@ -62,6 +62,8 @@ pub struct RateDistortion {
     rests: Vec<f32>,
     sorted: Vec<Candidate>,
     starts: Vec<u32>,
+    /// Those of one position that is predicted within the frame.
+    within: Vec<Candidate>,
     decision: Decision,
     neighbours: Neighbours,
 }
@@ -82,54 +84,68 @@ impl RateDistortion {
             rests: vec![0.0; positions],
             sorted: Vec::new(),
             starts: vec![0; positions + 1],
+            within: Vec::new(),
             decision: Decision::default(),
             neighbours: Neighbours::new(components, positions, width),
             costs,
         }
     }
 
-    /// Chooses the levels of `planes` under the modes in `out`. `before` is the reconstruction that predicted positions are
-    /// predicted from.
-    pub fn choose(&mut self, planes: &[f32], before: &[i32], scaling: Scaling<'_>, out: &mut Levels) {
-        let positions = out.modes.len();
-        self.gather(planes, before, scaling, &out.modes);
+    /// Takes a frame's `planes`: finds the values that may be worth a level. `before` is what positions of mode inter are predicted from.
+    /// Those of mode intra are predicted `within` the frame, or not at all.
+    pub fn find(&mut self, planes: &[f32], before: &[i32], scaling: Scaling<'_>, modes: &[Mode], within: bool) {
+        self.gather(planes, before, scaling, modes, within);
         self.sort();
-        out.levels.fill(0);
-        for (p, &mode) in out.modes.iter().enumerate() {
-            let candidates = &self.sorted[self.starts[p] as usize..self.starts[p + 1] as usize];
-            let decision = &mut self.decision;
-            let around = self.neighbours.around(p);
-            let mut buckets = [0.0; BUCKETS];
-            self.costs.buckets(around.buckets, usize::from(mode), &mut buckets);
-            let walk = Walk {
-                lambda: self.lambda,
-                costs: &self.costs,
-                components: &self.components,
-                activity_classes: &self.activity_classes,
-                mode: usize::from(mode),
-                candidates,
-                around,
-                buckets,
-            };
-            let guess = candidates.last().map_or(0, |last| self.components[last.component as usize].bucket);
-            walk.decide(guess, decision);
-            if decision.bucket < guess {
-                walk.decide(decision.bucket, decision);
-            }
-            for (candidate, &level) in candidates.iter().zip(&decision.levels) {
-                out.levels[candidate.component as usize * positions + p] = level;
-            }
-            self.neighbours.push(p, candidates, decision);
-        }
     }
 
-    /// Finds the values that may be worth a level, and counts those of position p in `starts[p + 1]`.
-    fn gather(&mut self, planes: &[f32], before: &[i32], scaling: Scaling<'_>, modes: &[u8]) {
+    /// Decides position `p`, those before it being decided, and gives its components with their levels. Where frames are predicted within,
+    /// `rests` are what that leaves of an intra position, in steps, component by component.
+    pub fn decide(
+        &mut self,
+        p: usize,
+        mode: Mode,
+        rests: Option<impl Iterator<Item = f32>>,
+    ) -> impl Iterator<Item = (usize, i32)> {
+        let mut candidates = &self.sorted[self.starts[p] as usize..self.starts[p + 1] as usize];
+        if let Some(rests) = rests.filter(|_| mode == INTRA) {
+            let thresholds = |c: usize| self.thresholds[usize::from(self.components[c].class)][usize::from(INTRA)];
+            let large = rests.enumerate().filter(|&(c, rest)| rest.abs() >= thresholds(c));
+            self.within.clear();
+            self.within.extend(large.map(|(c, rest)| Candidate { component: c as u32, rest }));
+            candidates = &self.within;
+        }
+        let decision = &mut self.decision;
+        let around = self.neighbours.around(p);
+        let mut buckets = [0.0; BUCKETS];
+        self.costs.buckets(around.buckets, usize::from(mode), &mut buckets);
+        let walk = Walk {
+            lambda: self.lambda,
+            costs: &self.costs,
+            components: &self.components,
+            activity_classes: &self.activity_classes,
+            mode: usize::from(mode),
+            candidates,
+            around,
+            buckets,
+        };
+        let guess = candidates.last().map_or(0, |last| self.components[last.component as usize].bucket);
+        walk.decide(guess, decision);
+        if decision.bucket < guess {
+            walk.decide(decision.bucket, decision);
+        }
+        self.neighbours.push(p, candidates, decision);
+        candidates.iter().zip(&self.decision.levels).map(|(candidate, &level)| (candidate.component as usize, level))
+    }
+
+    /// Finds the values that may be worth a level, and counts those of position p in `starts[p + 1]`; not those of intra positions if
+    /// these are predicted `within` the frame, from what is decided only later.
+    fn gather(&mut self, planes: &[f32], before: &[i32], scaling: Scaling<'_>, modes: &[u8], within: bool) {
         let positions = modes.len();
         self.found.clear();
         self.starts.fill(0);
         for (c, (plane, before)) in planes.chunks_exact(positions).zip(before.chunks_exact(positions)).enumerate() {
-            let thresholds = self.thresholds[usize::from(self.components[c].class)];
+            let [intra, inter] = self.thresholds[usize::from(self.components[c].class)];
+            let thresholds = [if within { f32::INFINITY } else { intra }, inter];
             large_rests(plane, before, scaling, modes, thresholds, &mut self.rests);
             for (n, rests) in self.rests.chunks(CHUNK).enumerate() {
                 if rests.iter().fold(0, |any, rest| any | rest.to_bits()) == 0 {

@@ -4,9 +4,11 @@
 //! batch's products, made in binary32 by a matrix product and summed in binary64. One tile is always computed by one thread in the same
 //! order, so the result is the same for any number of threads.
 
+mod intra;
 mod pair;
 mod sensitivity;
 
+pub use intra::IntraTrainer;
 pub use pair::PairCalibrator;
 pub use sensitivity::SensitivityMeter;
 

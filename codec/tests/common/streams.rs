@@ -137,6 +137,10 @@ pub fn all() -> Vec<Stream> {
     let chained = EncoderConfig { error_resilient: false, ..config(22, StatisticsMode::ZScore, byte_stream) };
     let rich = || layout(&[(Shape::chw(5, 8, 12), Dtype::F32), (Shape::chw(4, 4, 6), Dtype::F16)]);
     let partial = EncoderConfig { restoration_strength: Some(0.25), ..config(30, StatisticsMode::ZScore, byte_stream) };
+    let weights = [[48, 40, -24], [40, -30, 20], [-36, 44, 24], [10, 12, 0], [50, 0, 9], [0, 60, 0], [1, 2, 3]];
+    let weighted = transform(&[(2, 2, 2, false), (3, 1, 1, false)], 7, 3);
+    let weighted = (*weighted).clone().with_intra_weights(weights.to_vec()).unwrap();
+    let predicted = EncoderConfig { transform: Some(Arc::new(weighted)), ..klt.clone() };
     let sliced = EncoderConfig { slice_size: 60, ..config(14, StatisticsMode::ZScore, packetized) };
     vec![
         stream("dct z-score", config(24, StatisticsMode::ZScore, byte_stream), maps(), 6),
@@ -149,6 +153,7 @@ pub fn all() -> Vec<Stream> {
         stream("sliced", sliced.clone(), rich(), 6),
         moving("moving", sliced, rich(), 6),
         stream("partly restored", partial, maps(), 6),
+        stream("predicted within frames", predicted, maps(), 6),
     ]
 }
 

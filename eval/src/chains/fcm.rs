@@ -28,7 +28,7 @@ pub struct Fcm {
 
 impl Fcm {
     /// The chains that change one setting, but for those with a number in their name.
-    pub const NAMES: [&str; 12] = [
+    pub const NAMES: [&str; 14] = [
         "fcm-none",
         "fcm-ecs",
         "fcm-simplified",
@@ -40,6 +40,8 @@ impl Fcm {
         "fcm-chained",
         "fcm-unsliced",
         "fcm-still",
+        "fcm-alone",
+        "fcm-task-alone",
         "fcm-dct",
     ];
 
@@ -62,6 +64,11 @@ impl Fcm {
             "fcm-chained" => chain.config.error_resilient = false,
             "fcm-unsliced" => chain.config.slice_size = 0,
             "fcm-still" => chain.config.motion_compensation = false,
+            "fcm-alone" => chain.config.intra_prediction = false,
+            "fcm-task-alone" => {
+                chain.wanted = Wanted::Task;
+                chain.config.intra_prediction = false;
+            }
             "fcm-dct" => chain.wanted = Wanted::None,
             _ => {
                 if let Some(threshold) = number("fcm-skip-") {

@@ -18,7 +18,7 @@ fn coder() -> PlaneCoder {
 
 fn quantiser(lambda: f32) -> Quantiser {
     let chooser = RateDistortion::new(lambda, coder().costs(), K, WIDTH * HEIGHT, WIDTH);
-    Quantiser::new(K, (HEIGHT, WIDTH), (lambda > 0.0).then_some(chooser), false)
+    Quantiser::new(K, (HEIGHT, WIDTH), (lambda > 0.0).then_some(chooser), false, Vec::new())
 }
 
 /// Components that fall with their index, stronger in the middle of the grid; in steps of [`QP`].

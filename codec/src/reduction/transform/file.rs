@@ -17,9 +17,11 @@ const PROBED: u8 = 2;
 const LEARNED: u8 = 3;
 /// Version of files with synthesis vectors of their own, with or without a probe.
 const BIORTHOGONAL: u8 = 4;
-/// Version of files with a strength of restoration, which say behind it which of the versions before they are otherwise. The newest.
+/// Version of files with a strength of restoration, which say behind it which of the versions up to 4 they are otherwise.
 const RESTORED: u8 = 5;
-/// Bytes before the cells in the oldest version: magic, version, kind and strength of version 5, 1 reserved, layers, D, K, samples, total variance.
+/// Version of files with intra weights, which say the same and a strength of restoration, 16 = in full. The newest.
+const PREDICTED: u8 = 6;
+/// Bytes before the cells in the oldest version: magic, version, kind and strength from version 5 on, 1 reserved, layers, D, K, samples, total variance.
 const FIXED: usize = 4 + 4 + 4 + 4 + 4 + 8 + 8;
 const CELL: usize = 12;
 const DIGEST: usize = 32;
@@ -34,6 +36,8 @@ struct Parts<'a> {
     /// Bias and weights.
     probe: Option<&'a [u8]>,
     restoration: RestorationStrength,
+    /// Three bytes a component.
+    intra_weights: Option<&'a [u8]>,
     mapping: MappingParts<'a>,
 }
 
@@ -55,7 +59,7 @@ impl<'a> Parts<'a> {
     fn cut(content: &'a [u8], limits: &Limits) -> Result<Self> {
         let mut c = Cursor::new(content);
         c.take(MAGIC.len())?;
-        let (version, restoration) = read_version(&mut c)?;
+        let Version { kind: version, restoration, predicted } = Version::read(&mut c)?;
         let (layers, dimension, components) = (u32_of(&mut c)?, u32_of(&mut c)?, u32_of(&mut c)?);
         limits::check("number of layers", u64::from(layers), u64::from(limits.max_layers.min(256)))?;
         let samples = u64::from_le_bytes(c.take(8)?.try_into().expect("8 bytes"));
@@ -80,6 +84,11 @@ impl<'a> Parts<'a> {
             let probe = if version == PROBED || weights > 0 { Some(probe(&mut c)?) } else { None };
             (probe, MappingParts::Linear { mean, basis, synthesis })
         };
+        let intra_weights = if predicted {
+            Some(c.take(usize::try_from(3 * u64::from(components)).unwrap_or(usize::MAX))?)
+        } else {
+            None
+        };
         if c.position() != content.len() {
             let (length, promised) = (content.len() + DIGEST, c.position() + DIGEST);
             return Err(Error::corrupt(format!("{length} bytes, the header promises {promised}")));
@@ -89,7 +98,7 @@ impl<'a> Parts<'a> {
         if unused.any(|&b| b != 0) || cells.chunks_exact(CELL).any(|c| c[8] > 1) {
             return Err(Error::corrupt("a reserved bit is set"));
         }
-        Ok(Self { dimension, samples, total_variance, cells, variances, probe, restoration, mapping })
+        Ok(Self { dimension, samples, total_variance, cells, variances, probe, restoration, intra_weights, mapping })
     }
 
     fn transform(&self) -> Result<Transform> {
@@ -109,7 +118,11 @@ impl<'a> Parts<'a> {
             let (d, of_cells) = (self.dimension, transform.dimension());
             return Err(Error::corrupt(format!("dimension {d}, the cells have {of_cells} values")));
         }
-        let transform = transform.with_restoration(self.restoration);
+        let mut transform = transform.with_restoration(self.restoration);
+        if let Some(weights) = self.intra_weights {
+            let weights = weights.chunks_exact(3).map(|w| [w[0] as i8, w[1] as i8, w[2] as i8]);
+            transform = transform.with_intra_weights(weights.collect())?;
+        }
         match self.probe.map(read_floats).as_deref() {
             Some([bias, weights @ ..]) => transform.with_probe(Probe::new(*bias, weights.to_vec())?),
             _ => Ok(transform),
@@ -133,10 +146,10 @@ impl Transform {
             return Err(Error::corrupt(format!("a transform that begins {:02x?}, not \"FCMT\"", &bytes[..4])));
         }
         let version = bytes[4];
-        if !(PLAIN..=RESTORED).contains(&version) {
+        if !(PLAIN..=PREDICTED).contains(&version) {
             return Err(Error::new(
                 ErrorKind::Compatibility,
-                format!("a transform of version {version}, this build reads versions {PLAIN} to {RESTORED}"),
+                format!("a transform of version {version}, this build reads versions {PLAIN} to {PREDICTED}"),
             ));
         }
         let (content, digest) = bytes.split_at(bytes.len() - DIGEST);
@@ -167,7 +180,7 @@ impl Transform {
         self
     }
 
-    /// The version but for the strength of restoration.
+    /// The version but for the strength of restoration and intra weights.
     fn version(&self) -> u8 {
         match (&self.mapping, &self.probe) {
             (Mapping::Learned(_), _) => LEARNED,
@@ -181,9 +194,10 @@ impl Transform {
         let version = self.version();
         let mut bytes = Vec::with_capacity(self.length());
         bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&match self.restoration {
-            RestorationStrength::FULL => [version, 0, 0, 0],
-            partial => [RESTORED, version, partial.sixteenths(), 0],
+        bytes.extend_from_slice(&match (&self.intra_weights, self.restoration) {
+            (Some(_), strength) => [PREDICTED, version, strength.sixteenths(), 0],
+            (None, RestorationStrength::FULL) => [version, 0, 0, 0],
+            (None, partial) => [RESTORED, version, partial.sixteenths(), 0],
         });
         bytes.extend_from_slice(&(self.cells.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&self.dimension().to_le_bytes());
@@ -216,6 +230,8 @@ impl Transform {
                 bytes.extend_from_slice(network);
             }
         }
+        let weights = self.intra_weights.iter().flat_map(|weights| weights.iter().flatten());
+        bytes.extend(weights.map(|&w| w as u8));
         bytes
     }
 
@@ -229,23 +245,42 @@ impl Transform {
             }
             Mapping::Learned(networks) => 12 + networks.reduction.len() + networks.restoration.len(),
         };
-        FIXED + self.cells.len() * CELL + 4 * (self.variances.len() + probe) + mapping + DIGEST
+        let intra_weights = self.intra_weights.as_ref().map_or(0, |weights| 3 * weights.len());
+        FIXED + self.cells.len() * CELL + 4 * (self.variances.len() + probe) + mapping + intra_weights + DIGEST
     }
 }
 
-/// What version a file is but for its strength of restoration, and that.
-fn read_version(c: &mut Cursor<'_>) -> Result<(u8, RestorationStrength)> {
-    match *c.take(4)? {
-        [RESTORED, kind, sixteenths, 0] => {
-            let strength = RestorationStrength::partial(sixteenths)
-                .ok_or_else(|| Error::corrupt(format!("a strength of {sixteenths}/16, legal are 0 to 15")))?;
-            if !(PLAIN..=BIORTHOGONAL).contains(&kind) {
-                return Err(Error::corrupt(format!("content of version {kind}, legal are {PLAIN} to {BIORTHOGONAL}")));
+/// What the version of a file says.
+struct Version {
+    /// Which of the versions up to 4 it is otherwise.
+    kind: u8,
+    restoration: RestorationStrength,
+    /// Whether it has intra weights.
+    predicted: bool,
+}
+
+impl Version {
+    fn read(c: &mut Cursor<'_>) -> Result<Self> {
+        let (version, kind, sixteenths) = match *c.take(4)? {
+            [version @ (RESTORED | PREDICTED), kind, sixteenths, 0] => (version, kind, sixteenths),
+            [kind, 0, 0, 0] => {
+                return Ok(Self { kind, restoration: RestorationStrength::FULL, predicted: false });
             }
-            Ok((kind, strength))
+            _ => return Err(Error::corrupt("a reserved bit is set")),
+        };
+        if !(PLAIN..=BIORTHOGONAL).contains(&kind) {
+            return Err(Error::corrupt(format!("content of version {kind}, legal are {PLAIN} to {BIORTHOGONAL}")));
         }
-        [version, 0, 0, 0] => Ok((version, RestorationStrength::FULL)),
-        _ => Err(Error::corrupt("a reserved bit is set")),
+        let predicted = version == PREDICTED;
+        let restoration = match RestorationStrength::partial(sixteenths) {
+            Some(partial) => partial,
+            None if predicted && sixteenths == RestorationStrength::FULL.sixteenths() => RestorationStrength::FULL,
+            None => {
+                let most = if predicted { 16 } else { 15 };
+                return Err(Error::corrupt(format!("a strength of {sixteenths}/16, legal are 0 to {most}")));
+            }
+        };
+        Ok(Self { kind, restoration, predicted })
     }
 }
 
@@ -358,15 +393,39 @@ mod tests {
     }
 
     #[test]
+    fn intra_weights_are_version_6_with_the_strength_in_the_head_and_come_last() {
+        let strength = RestorationStrength::new(4).unwrap();
+        let probed = transform().with_probe(Probe::new(1.0, vec![3.0]).unwrap()).unwrap();
+        for (kind, plain) in [(1, transform()), (2, probed), (3, learned())] {
+            let with = plain.clone().with_intra_weights(vec![[64, -1, 0], [127, -128, 2]]).unwrap();
+            let (bytes, old) = (with.to_bytes(), plain.to_bytes());
+            assert_eq!(bytes[4..8], [6, kind, 16, 0]);
+            let (content, last) = bytes[8..bytes.len() - DIGEST].split_at(old.len() - DIGEST - 8);
+            assert_eq!((content, last), (&old[8..old.len() - DIGEST], &[64, 255, 0, 127, 128, 2][..]));
+            let read = Transform::from_bytes(&bytes, &Limits::default()).unwrap();
+            assert_eq!((read.id(), read.intra_weights()), (with.id(), with.intra_weights()));
+            every_flip_and_cut_is_refused(&bytes);
+            let partial = with.with_restoration(strength).to_bytes();
+            assert_eq!(partial[4..8], [6, kind, 4, 0]);
+            assert_eq!(Transform::from_bytes(&partial, &Limits::default()).unwrap().restoration(), strength);
+        }
+        assert!(transform().with_intra_weights(vec![[0; 3]; 3]).unwrap_err().to_string().contains("of 3 components"));
+    }
+
+    #[test]
     fn a_strength_beyond_what_is_legal_is_refused_whatever_the_checksum() {
-        let good = transform().with_restoration(RestorationStrength::new(0).unwrap()).to_bytes();
-        let refused = |at: usize, value: u8| {
+        let strength = RestorationStrength::new(0).unwrap();
+        let predicted = transform().with_intra_weights(vec![[1; 3]; 2]).unwrap().to_bytes();
+        let refused_of = |good: &[u8], at: usize, value: u8| {
             let mut content = good[..good.len() - DIGEST].to_vec();
             content[at] = value;
             let digest = Sha256::digest(&content);
             content.extend_from_slice(&digest);
             Transform::from_bytes(&content, &Limits::default()).unwrap_err().to_string()
         };
+        let good = transform().with_restoration(strength).to_bytes();
+        let refused = |at, value| refused_of(&good, at, value);
+        assert!(refused_of(&predicted, 6, 17).contains("a strength of 17/16, legal are 0 to 16"));
         assert!(refused(6, 16).contains("a strength of 16/16, legal are 0 to 15"));
         assert!(refused(5, 5).contains("content of version 5, legal are 1 to 4"));
         assert!(refused(7, 1).contains("reserved"));

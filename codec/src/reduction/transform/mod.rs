@@ -6,6 +6,7 @@ mod file;
 use super::grid::Grid;
 use super::relevance::Probe;
 use crate::error::{Error, Result};
+use crate::intra::IntraWeights;
 use crate::limits::Limits;
 use crate::refinement::RestorationStrength;
 use crate::tensor::Layout;
@@ -73,6 +74,8 @@ pub struct Transform {
     samples: u64,
     probe: Option<Probe>,
     restoration: RestorationStrength,
+    /// One triple a component, shared since encoders and decoders keep transforms of their own.
+    intra_weights: Option<Arc<[IntraWeights]>>,
     mapping: Mapping,
 }
 
@@ -224,8 +227,18 @@ impl Transform {
             return Err(Error::input("a transform with a variance that is not finite"));
         }
         let id = TransformId([0; 8]);
-        let (probe, restoration) = (None, RestorationStrength::FULL);
-        let transform = Self { id, cells, dimension, variances, total_variance, samples, probe, restoration, mapping };
+        let transform = Self {
+            id,
+            cells,
+            dimension,
+            variances,
+            total_variance,
+            samples,
+            probe: None,
+            restoration: RestorationStrength::FULL,
+            intra_weights: None,
+            mapping,
+        };
         Ok(transform.identified())
     }
 
@@ -244,6 +257,23 @@ impl Transform {
     /// The same transform for streams whose layers are restored so far, which makes it another one with an identity of its own.
     pub fn with_restoration(self, restoration: RestorationStrength) -> Self {
         Self { restoration, ..self }.identified()
+    }
+
+    /// The same transform with weights for the prediction of intra positions, one triple a component: another one with an identity of its own.
+    ///
+    /// # Errors
+    /// `InvalidInput` when there are not as many as components.
+    pub fn with_intra_weights(self, weights: Vec<IntraWeights>) -> Result<Self> {
+        let (n, k) = (weights.len(), self.variances.len());
+        if n != k {
+            return Err(Error::input(format!("intra weights of {n} components for a transform of {k}")));
+        }
+        Ok(Self { intra_weights: Some(weights.into()), ..self }.identified())
+    }
+
+    /// The same transform without weights for the prediction of intra positions, for encoders and decoders of other versions.
+    pub fn without_intra_weights(self) -> Self {
+        Self { intra_weights: None, ..self }.identified()
     }
 
     /// Its identity, which streams name.
@@ -277,6 +307,11 @@ impl Transform {
     /// How far an encoder lets layers be restored unless it is told.
     pub fn restoration(&self) -> RestorationStrength {
         self.restoration
+    }
+
+    /// Weights of each component for the prediction of intra positions, in 1/64, if they were calibrated.
+    pub fn intra_weights(&self) -> Option<&[IntraWeights]> {
+        self.intra_weights.as_deref()
     }
 
     /// Variance of all D values on the calibration data; of a learned transform, of all K components.
