@@ -1,4 +1,5 @@
 //! Intra positions are predicted from those around them, by weights that a transform brings.
+#![cfg(feature = "calibrate")]
 
 mod common;
 #[path = "common/streams.rs"]

@@ -24,6 +24,7 @@ impl Lanes {
     }
 
     /// Number of positions.
+    #[cfg(any(test, feature = "calibrate"))]
     pub fn len(&self) -> usize {
         self.len
     }
