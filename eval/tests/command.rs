@@ -238,13 +238,10 @@ fn a_transform_is_fitted_to_the_task_and_written_for_the_elements() {
     assert_eq!((&task["task"], &plain["task"]), (&true.into(), &false.into()));
     assert_ne!(task["id"], plain["id"]);
     assert_ne!(calibrate("close.fcmt", &["--patchworks", "0"])["id"], task["id"]);
-    // Version 5 says a strength of restoration, and behind it what the file is otherwise.
-    let version = |name: &str| match std::fs::read(folder.path(name)).unwrap()[4..6] {
-        [5, kind] => kind,
-        [version, _] => version,
-        _ => unreachable!("two bytes"),
-    };
-    assert_eq!((version("task.fcmt"), version("plain.fcmt") < 4), (4, true));
+    // Version 6: with weights of intra prediction; behind it stands what the file is otherwise.
+    let version = |name: &str| std::fs::read(folder.path(name)).unwrap()[4..6].to_vec();
+    let (task_version, plain_version) = (version("task.fcmt"), version("plain.fcmt"));
+    assert_eq!((&task_version[..], plain_version[0], plain_version[1] < 4), (&[6, 4][..], 6, true));
     let strength = &task["restoration_strength"];
     let file = Transform::from_bytes(&std::fs::read(folder.path("task.fcmt")).unwrap(), &Limits::default()).unwrap();
     assert_eq!(

@@ -86,6 +86,8 @@ impl PicturePacker {
             runtime: config.runtime,
             components: config.components,
             background_offset: Some(0),
+            // A video encoder predicts by itself.
+            intra_prediction: false,
             // A video encoder has skipping of its own.
             skip_threshold: 0.0,
             threads: config.threads,

@@ -1,10 +1,12 @@
 use super::*;
 use crate::bitstream::stream::{Inspector, Scan, convert, scan, split};
 use crate::bitstream::{InnerCodec, StreamFormat};
+use crate::reduction::{CellShape, Transform};
 use crate::{
     Decoder, DecoderConfig, Dtype, Encoder, EncoderConfig, ErrorKind, FrameKind, FrameRequest, Layer, Layout, Limits,
     Shape, TensorMut, TensorRef,
 };
+use std::sync::Arc;
 
 /// The sequence parameter set of docs/bitstream.md §11.4, and the frame without its check.
 const SEQUENCE: [u8; 20] = [2, 4, 0, 1, 1, 2, 2, 2, 2, b'p', b'3', 2, 25, 1, 0, 2, 0x12, 1, 64, 64];
@@ -144,6 +146,23 @@ fn layers_of_pictures_are_restored_as_far_as_the_sequence_says() {
     assert!((full / mean_std(&features[0]).1 - 1.0).abs() < 1e-3, "{full}");
     assert!((full / none - 1.0).abs() > 0.01, "{full} {none}");
     assert!((half * 2.0 / (full + none) - 1.0).abs() < 1e-3, "{full} {half} {none}");
+}
+
+#[test]
+fn video_codecs_predict_by_themselves_whatever_weights_a_transform_has() {
+    let layout = layout(&[(2, 8, 8)]);
+    let cells = CellShape::of_layout(&layout, &Limits::default()).unwrap();
+    let basis = vec![1.0, 0.0, 0.0, 1.0];
+    let transform = Transform::new(cells, vec![0.0; 2], basis, vec![2.0, 1.0], 3.0, 9).unwrap();
+    let transform = Arc::new(transform.with_intra_weights(vec![[40, 30, -20]; 2]).unwrap());
+    let mut way = Way::new(PackerConfig { transform: Some(transform.clone()), ..PackerConfig::default() }, &layout);
+    let config = DecoderConfig { transforms: vec![transform], ..DecoderConfig::default() };
+    way.unpacker = PictureUnpacker::new(config).unwrap();
+    assert_eq!((way.packer.sequence().version, way.packer.sequence().intra_prediction), (2, false));
+    let features = features(&layout, 3);
+    let (_, restored) = way.send(&features, true);
+    let error = features[0].iter().zip(&restored[0]).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(error < 0.02, "{error}");
 }
 
 #[test]
