@@ -50,7 +50,8 @@ fn no_allocation_per_frame_once_a_period_has_passed() -> Result<()> {
         let basis = Arc::new(streams::Basis::new(&cells, 16, 1));
         let learned = networks::pair(&basis, networks::SOUND, networks::SOUND);
         let runtime: Arc<dyn InferenceRuntime> = Arc::new(networks::Linear(basis.clone()));
-        for transform in [None, Some(basis.transform()), Some(learned)].map(|t| t.map(Arc::new)) {
+        let weighted = basis.transform().with_intra_weights(vec![[40, 30, -20]; 16])?;
+        for transform in [None, Some(basis.transform()), Some(weighted), Some(learned)].map(|t| t.map(Arc::new)) {
             for statistics in StatisticsMode::ALL {
                 for rate_control in [RateControl::ConstantQp(20), rate] {
                     let config = EncoderConfig {

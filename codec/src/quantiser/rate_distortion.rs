@@ -84,7 +84,7 @@ impl RateDistortion {
             rests: vec![0.0; positions],
             sorted: Vec::new(),
             starts: vec![0; positions + 1],
-            within: Vec::new(),
+            within: Vec::with_capacity(components),
             decision: Decision::default(),
             neighbours: Neighbours::new(components, positions, width),
             costs,
