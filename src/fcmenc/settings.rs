@@ -199,7 +199,7 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .build(),
             glib::ParamSpecBoolean::builder("intra-prediction")
                 .nick("Intra Prediction")
-                .blurb("Predict positions that are not predicted from the frame before from those around them, with a transform that has weights for it (false is for decoders before version 6)")
+                .blurb("Predict positions that are not predicted from the frame before from those around them, with a transform that has weights for it")
                 .default_value(default.intra_prediction)
                 .mutable_ready()
                 .build(),
