@@ -205,7 +205,8 @@ impl Quantiser {
         let (mut reconstruction, step) = (Column::of(&mut self.reconstruction, p, self.positions), self.steps[p]);
         let mut levels = Column::of(&mut out.levels, p, self.positions);
         if let Some(chooser) = &mut self.rate_distortion {
-            let rests = self.within.predicts().then(|| self.within.rests(planes, p, scaling));
+            let within = out.modes[p] == INTRA && self.within.predicts();
+            let rests = within.then(|| self.within.rests(planes, p, scaling));
             for (c, level) in chooser.decide(p, out.modes[p], rests) {
                 *levels.at(c) = level;
                 *reconstruction.at(c) += level * step;

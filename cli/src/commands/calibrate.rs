@@ -109,11 +109,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let output = OutputFile::create(&arguments.output)?;
 
     let frames = readers.iter().map(|(_, _, n)| n.div_ceil(stride)).sum();
-    show("calibrating", &readers, stride, &mut learner)?;
+    show("calibrating", frames, &readers, stride, &mut learner)?;
     let Finished { mut transform, samples_advised, errors, warnings } = learner.finish()?;
     if transform.networks().is_none() {
         let mut trainer = IntraTrainer::new(&transform, readers[0].1.clone(), &limits)?;
-        show("learning prediction", &readers, stride, &mut trainer)?;
+        show("learning prediction", frames, &readers, stride, &mut trainer)?;
         transform = trainer.finish()?;
     }
     warnings.iter().for_each(warn);
@@ -173,10 +173,16 @@ impl Learn for Learner {
     }
 }
 
-/// Shows every `stride`-th frame of all files, in their layouts with their numbers of frames, to `learner`.
-fn show(doing: &'static str, files: &[(&PathBuf, Layout, u64)], stride: u64, learner: &mut impl Learn) -> Result<()> {
+/// Shows every `stride`-th frame of all files, `frames` in all, to `learner`.
+fn show(
+    doing: &'static str,
+    frames: u64,
+    files: &[(&PathBuf, Layout, u64)],
+    stride: u64,
+    learner: &mut impl Learn,
+) -> Result<()> {
     let limits = Limits::default();
-    let progress = Progress::frames(doing, files.iter().map(|(_, _, n)| n.div_ceil(stride)).sum());
+    let progress = Progress::frames(doing, frames);
     for (path, layout, _) in files {
         let context = || format!("cannot calibrate on {}", path.display());
         learner.set_layout(layout.clone(), &limits).with_context(context)?;

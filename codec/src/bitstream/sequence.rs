@@ -14,14 +14,14 @@ use crate::tensor::{ChannelOrder, Dtype, Layer, Layout, Shape};
 pub const VERSION: u8 = 6;
 /// First version with picture inner codecs.
 const PICTURES: u8 = 2;
+/// First version in which components form groups and models start from the prior.
+const GROUPED: u8 = 3;
 /// First version with motion; in force where a stream has no newer tool.
 const MOTION: u8 = 4;
 /// First version with restoration in part.
 const PARTIAL_RESTORATION: u8 = 5;
 /// First version with intra prediction.
 const INTRA_PREDICTION: u8 = 6;
-/// First version in which components form groups and models start from the prior.
-const GROUPED: u8 = 3;
 /// Tools of a sequence, from version 2 on: positions have a relevance.
 const TOOL_RELEVANCE: u8 = 1;
 /// From version 3 on: frames are entropy-coded independently and may be cut into slices.
@@ -38,8 +38,8 @@ const fn tools_of(version: u8) -> u8 {
     match version {
         0 | 1 => 0,
         2 => TOOL_RELEVANCE,
-        3 => TOOL_RELEVANCE | TOOL_ERROR_RESILIENT,
-        4 => TOOL_RELEVANCE | TOOL_ERROR_RESILIENT | TOOL_MOTION,
+        3 => tools_of(2) | TOOL_ERROR_RESILIENT,
+        4 => tools_of(3) | TOOL_MOTION,
         5 => tools_of(4) | TOOL_PARTIAL_RESTORATION,
         _ => tools_of(5) | TOOL_INTRA_PREDICTION,
     }

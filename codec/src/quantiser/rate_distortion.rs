@@ -98,8 +98,8 @@ impl RateDistortion {
         self.sort();
     }
 
-    /// Decides position `p`, those before it being decided, and gives its components with their levels. Where frames are predicted within,
-    /// `rests` are what that leaves of an intra position, in steps, component by component.
+    /// Decides position `p`, those before it being decided, and gives its components with their levels. `rests` are what is left of an intra
+    /// position that is predicted within the frame, in steps, component by component.
     pub fn decide(
         &mut self,
         p: usize,
@@ -107,7 +107,7 @@ impl RateDistortion {
         rests: Option<impl Iterator<Item = f32>>,
     ) -> impl Iterator<Item = (usize, i32)> {
         let mut candidates = &self.sorted[self.starts[p] as usize..self.starts[p + 1] as usize];
-        if let Some(rests) = rests.filter(|_| mode == INTRA) {
+        if let Some(rests) = rests {
             let thresholds = |c: usize| self.thresholds[usize::from(self.components[c].class)][usize::from(INTRA)];
             let large = rests.enumerate().filter(|&(c, rest)| rest.abs() >= thresholds(c));
             self.within.clear();

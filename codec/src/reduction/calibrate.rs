@@ -17,6 +17,7 @@ use super::grid::{Grid, LANES, Lanes};
 use super::transform::CellShape;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{self, Limits};
+use crate::tensor::value::Value;
 use crate::tensor::{Layout, TensorRef};
 use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
@@ -36,7 +37,7 @@ const BATCH: usize = 1024;
 
 /// Gathers the covariance of features in bounded memory (D² values, whatever the number of frames).
 pub struct Calibrator {
-    frame: Frame,
+    layout: Layout,
     grid: Grid,
     cells: Vec<CellShape>,
     /// One block of the grid, `[D][LANES]`.
@@ -80,7 +81,7 @@ impl Calibrator {
             }
         }
         Ok(Self {
-            frame: Frame::new(layout),
+            layout,
             grid,
             cells,
             panel: vec![0.0; d * LANES],
@@ -99,17 +100,9 @@ impl Calibrator {
     /// # Errors
     /// `InvalidInput` when the cells have other shapes; the calibrator stays as it was.
     pub fn set_layout(&mut self, layout: Layout, limits: &Limits) -> Result<()> {
-        let grid = Grid::new(&layout, limits)?;
-        let cells = CellShape::of(&grid)?;
-        if cells != self.cells {
-            return Err(Error::input(format!(
-                "layers {}, their cells differ from those of layers {}",
-                shapes(&layout),
-                shapes(&self.frame.layout)
-            )));
-        }
-        self.frame = Frame::new(layout);
-        self.grid = grid;
+        same_cells(&self.cells, &self.layout, &layout, limits)?;
+        self.grid = Grid::new(&layout, limits)?;
+        self.layout = layout;
         Ok(())
     }
 
@@ -128,7 +121,7 @@ impl Calibrator {
     /// # Errors
     /// `InvalidInput` as [`crate::Encoder::encode`]; nothing of the frame was added then.
     pub fn add(&mut self, tensors: &[TensorRef<'_>]) -> Result<()> {
-        self.frame.read(tensors)?;
+        check(&self.layout, tensors)?;
         for block in 0..self.grid.positions().div_ceil(LANES) {
             let lanes = Lanes::block(block, self.grid.positions());
             self.grid.gather(tensors, None, &lanes, &mut self.panel);
@@ -253,34 +246,60 @@ impl Frame {
 
     /// Checks `tensors` and converts them to `values`.
     fn read(&mut self, tensors: &[TensorRef<'_>]) -> Result<()> {
-        let layers = self.layout.layers();
-        if tensors.len() != layers.len() {
-            return Err(Error::input(format!("{} tensors, the layout has {} layers", tensors.len(), layers.len())));
-        }
-        for (n, ((tensor, layer), values)) in tensors.iter().zip(layers).zip(&mut self.values).enumerate() {
-            if tensor.len() != values.len() || tensor.dtype() != layer.dtype {
-                return Err(Error::input(format!(
-                    "layer {n} ({:?}) has {} values of type {:?}, the layout says {} of {:?}",
-                    layer.name,
-                    tensor.len(),
-                    tensor.dtype(),
-                    values.len(),
-                    layer.dtype
-                )));
-            }
+        check(&self.layout, tensors)?;
+        for (tensor, values) in tensors.iter().zip(&mut self.values) {
             match tensor {
                 TensorRef::F16(v) => v.convert_to_f32_slice(values),
                 TensorRef::F32(v) => values.copy_from_slice(v),
             }
-            if let Some(index) = values.iter().position(|v| !v.is_finite()) {
-                return Err(Error::input(format!(
-                    "layer {n} ({:?}) has the value {} at index {index}, only finite values can be calibrated on",
-                    layer.name, values[index]
-                )));
-            }
         }
         Ok(())
     }
+}
+
+/// Whether `tensors` are those of `layout`, and finite.
+fn check(layout: &Layout, tensors: &[TensorRef<'_>]) -> Result<()> {
+    let layers = layout.layers();
+    if tensors.len() != layers.len() {
+        return Err(Error::input(format!("{} tensors, the layout has {} layers", tensors.len(), layers.len())));
+    }
+    for (n, (tensor, layer)) in tensors.iter().zip(layers).enumerate() {
+        let expected = layer.shape.elements();
+        if tensor.len() as u64 != expected || tensor.dtype() != layer.dtype {
+            return Err(Error::input(format!(
+                "layer {n} ({:?}) has {} values of type {:?}, the layout says {expected} of {:?}",
+                layer.name,
+                tensor.len(),
+                tensor.dtype(),
+                layer.dtype
+            )));
+        }
+        let wild = match tensor {
+            TensorRef::F16(v) => first_wild(v),
+            TensorRef::F32(v) => first_wild(v),
+        };
+        if let Some((index, value)) = wild {
+            return Err(Error::input(format!(
+                "layer {n} ({:?}) has the value {value} at index {index}, only finite values can be calibrated on",
+                layer.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The first value that is not finite, and where it is.
+fn first_wild<T: Value>(values: &[T]) -> Option<(usize, f32)> {
+    values.iter().map(|v| v.widen()).enumerate().find(|(_, v)| !v.is_finite())
+}
+
+/// Whether `new` has the cells of `old`, which are `cells`.
+fn same_cells(cells: &[CellShape], old: &Layout, new: &Layout, limits: &Limits) -> Result<()> {
+    if CellShape::of_layout(new, limits)? == cells {
+        return Ok(());
+    }
+    let (new, old) = (shapes(new), shapes(old));
+    Err(Error::input(format!("layers {new}, their cells differ from those of layers {old}")))
 }
 
 fn shapes(layout: &Layout) -> String {
@@ -555,7 +574,6 @@ mod tests {
             c.batch.capacity() * 4
                 + c.panel.capacity() * 4
                 + c.sum.capacity() * 8
-                + c.frame.values.iter().map(|v| v.capacity() * 4).sum::<usize>()
                 + c.tiles.iter().map(|t| t.sums.capacity() * 8).sum::<usize>()
         };
         let (_, frames) = planted(40);

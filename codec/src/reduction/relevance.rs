@@ -109,7 +109,6 @@ pub use train::ProbeTrainer;
 #[cfg(feature = "calibrate")]
 mod train {
     use super::*;
-    use crate::error::ErrorKind;
     use crate::limits::Limits;
     use crate::reduction::forward::Projection;
     use crate::reduction::grid::Grid;
@@ -144,16 +143,12 @@ mod train {
         /// # Errors
         /// `Transform` when it does not fit or is a learned pair, `LimitExceeded`.
         pub fn new(transform: &Transform, layout: Layout, limits: &Limits) -> Result<Self> {
-            let grid = Grid::new(&layout, limits)?;
             let components = transform.components().min(MAX_WEIGHTS as u32);
-            let weights = super::super::forward::check(&layout, &grid, Some(transform), Some(components), limits)?;
-            let Some(linear) = transform.vectors() else {
-                let message = format!("transform {} is a learned pair: no probe can be learnt for it", transform.id());
-                return Err(Error::new(ErrorKind::Transform, message));
-            };
+            let forward = Projection::to_learn("probe", transform, &layout, components, limits)?;
+            let (grid, weights) = (forward.grid().clone(), components as usize);
             let n = weights + 1;
             Ok(Self {
-                forward: Projection::new(grid.clone(), Some(linear), weights),
+                forward,
                 planes: vec![0.0; weights * grid.positions()],
                 layout,
                 grid,

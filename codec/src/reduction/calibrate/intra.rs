@@ -1,13 +1,12 @@
 //! Weights of the prediction within a frame (docs/bitstream.md §6.2), by least squares for each component of a transform.
 
-use super::{Frame, shapes};
-use crate::error::{Error, ErrorKind, Result};
+use super::{check, same_cells};
+use crate::error::Result;
 use crate::intra::{self, IntraWeights};
 use crate::limits::Limits;
 use crate::quantiser;
-use crate::reduction::forward::{self, Projection};
-use crate::reduction::grid::Grid;
-use crate::reduction::{CellShape, Transform};
+use crate::reduction::Transform;
+use crate::reduction::forward::Projection;
 use crate::tensor::{Layout, TensorRef};
 
 /// Predictions come from quantised values. Weights are the best ones for values with the noise of this qp: on the fine side, since what
@@ -17,7 +16,7 @@ const QP: u8 = 26;
 /// Learns [`IntraWeights`] for the components of a transform from the features that it was calibrated on, or some of them.
 pub struct IntraTrainer {
     transform: Transform,
-    frame: Frame,
+    layout: Layout,
     projection: Projection,
     planes: Vec<f32>,
     components: Vec<Normal>,
@@ -43,7 +42,7 @@ impl IntraTrainer {
             planes: vec![0.0; components * projection.grid().positions()],
             components: vec![Normal::default(); components],
             transform: transform.clone(),
-            frame: Frame::new(layout),
+            layout,
             projection,
         })
     }
@@ -53,13 +52,10 @@ impl IntraTrainer {
     /// # Errors
     /// `InvalidInput` when the cells have other shapes; the trainer stays as it was.
     pub fn set_layout(&mut self, layout: Layout, limits: &Limits) -> Result<()> {
-        if CellShape::of_layout(&layout, limits)? != self.transform.cells() {
-            let (new, old) = (shapes(&layout), shapes(&self.frame.layout));
-            return Err(Error::input(format!("layers {new}, their cells differ from those of layers {old}")));
-        }
+        same_cells(self.transform.cells(), &self.layout, &layout, limits)?;
         self.projection = projection(&self.transform, &layout, limits)?;
         self.planes = vec![0.0; self.components.len() * self.projection.grid().positions()];
-        self.frame = Frame::new(layout);
+        self.layout = layout;
         Ok(())
     }
 
@@ -68,7 +64,7 @@ impl IntraTrainer {
     /// # Errors
     /// `InvalidInput` as [`crate::Encoder::encode`]; nothing of the frame was added then.
     pub fn add(&mut self, tensors: &[TensorRef<'_>]) -> Result<()> {
-        self.frame.read(tensors)?;
+        check(&self.layout, tensors)?;
         self.projection.forget();
         self.projection.gather(tensors, 0.0, false);
         self.projection.project(&mut self.planes, 1);
@@ -101,13 +97,7 @@ impl IntraTrainer {
 }
 
 fn projection(transform: &Transform, layout: &Layout, limits: &Limits) -> Result<Projection> {
-    let grid = Grid::new(layout, limits)?;
-    let components = forward::check(layout, &grid, Some(transform), None, limits)?;
-    let Some(linear) = transform.vectors() else {
-        let message = format!("transform {} is a learned pair: no intra weights can be learnt for it", transform.id());
-        return Err(Error::new(ErrorKind::Transform, message));
-    };
-    Ok(Projection::new(grid, Some(linear), components))
+    Projection::to_learn("intra weights", transform, layout, transform.components(), limits)
 }
 
 impl Normal {
@@ -148,6 +138,7 @@ impl Normal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reduction::CellShape;
     use crate::tensor::{Dtype, Layer, Shape};
 
     fn normal(values: impl Iterator<Item = ([f64; 3], f64)>) -> Normal {

@@ -1,6 +1,6 @@
 //! What a transform file says of a learned pair, measured on features: the variances of the components, and how well the pair restores.
 
-use super::{Frame, shapes};
+use super::{Frame, same_cells};
 use crate::error::{Error, Result};
 use crate::limits::{self, Limits};
 use crate::reduction::forward::ReductionNetwork;
@@ -126,10 +126,7 @@ impl PairCalibrator {
         if layout == self.open.frame.layout {
             return Ok(());
         }
-        if CellShape::of_layout(&layout, limits)? != self.cells {
-            let (new, old) = (shapes(&layout), shapes(&self.open.frame.layout));
-            return Err(Error::input(format!("layers {new}, their cells differ from those of layers {old}")));
-        }
+        same_cells(&self.cells, &self.open.frame.layout, &layout, limits)?;
         let components = self.components.len() as u32;
         self.open = Open::new(layout, components, &self.networks, &*self.runtime, self.threads, limits)?;
         Ok(())

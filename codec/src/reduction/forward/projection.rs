@@ -7,6 +7,13 @@ use crate::reduction::grid::{Grid, LANES};
 use crate::reduction::transform::Linear;
 use crate::tensor::TensorRef;
 use rayon::prelude::*;
+#[cfg(feature = "calibrate")]
+use {
+    crate::error::{Error, ErrorKind, Result},
+    crate::limits::Limits,
+    crate::reduction::Transform,
+    crate::tensor::Layout,
+};
 
 /// Reduces feature sets of one layout; holds all memory that it needs.
 #[derive(Debug)]
@@ -39,6 +46,27 @@ impl Projection {
             Basis::Calibrated { .. } => Vec::new(),
         };
         Self { grid, basis, components, scratch, changes: Changes::default() }
+    }
+
+    /// A reduction of `layout` to `components` components of a linear `transform`, to learn `what` of them.
+    ///
+    /// # Errors
+    /// `Transform` when it does not fit or is a learned pair, `LimitExceeded`.
+    #[cfg(feature = "calibrate")]
+    pub fn to_learn(
+        what: &str,
+        transform: &Transform,
+        layout: &Layout,
+        components: u32,
+        limits: &Limits,
+    ) -> Result<Self> {
+        let grid = Grid::new(layout, limits)?;
+        let components = super::check(layout, &grid, Some(transform), Some(components), limits)?;
+        let Some(linear) = transform.vectors() else {
+            let message = format!("transform {} is a learned pair: no {what} can be learnt for it", transform.id());
+            return Err(Error::new(ErrorKind::Transform, message));
+        };
+        Ok(Self::new(grid, Some(linear), components))
     }
 
     /// Gathers `tensors`, one a layer; [`Self::project`] takes them from there. With a calibrated transform, positions whose vector is

@@ -272,14 +272,12 @@ impl Version {
             return Err(Error::corrupt(format!("content of version {kind}, legal are {PLAIN} to {BIORTHOGONAL}")));
         }
         let predicted = version == PREDICTED;
-        let restoration = match RestorationStrength::partial(sixteenths) {
-            Some(partial) => partial,
-            None if predicted && sixteenths == RestorationStrength::FULL.sixteenths() => RestorationStrength::FULL,
-            None => {
-                let most = if predicted { 16 } else { 15 };
-                return Err(Error::corrupt(format!("a strength of {sixteenths}/16, legal are 0 to {most}")));
-            }
+        let (restoration, most) = match predicted {
+            true => (RestorationStrength::new(sixteenths), 16),
+            false => (RestorationStrength::partial(sixteenths), 15),
         };
+        let restoration = restoration
+            .ok_or_else(|| Error::corrupt(format!("a strength of {sixteenths}/16, legal are 0 to {most}")))?;
         Ok(Self { kind, restoration, predicted })
     }
 }

@@ -271,7 +271,7 @@ impl Transform {
         Ok(Self { intra_weights: Some(weights.into()), ..self }.identified())
     }
 
-    /// The same transform without weights for the prediction of intra positions, for encoders and decoders of other versions.
+    /// The same transform without weights for the prediction of intra positions: one that readers of earlier versions of the file take.
     pub fn without_intra_weights(self) -> Self {
         Self { intra_weights: None, ..self }.identified()
     }
