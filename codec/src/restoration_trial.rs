@@ -52,7 +52,6 @@ impl RestorationTrial {
             let config = EncoderConfig {
                 rate_control: RateControl::ConstantQp(qp),
                 transform: Some(self.transform.clone()),
-                background_offset: Some(0),
                 ..EncoderConfig::default()
             };
             let mut unit = Vec::new();

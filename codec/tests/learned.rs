@@ -119,9 +119,10 @@ fn a_probe_tells_relevant_positions_by_the_fused_planes() -> Result<()> {
     first.sort_unstable();
     let probe = Probe::new(-(first[75] as f32) * encoder.reference_scale() / 1024.0, vec![1.0])?;
     for statistics in [StatisticsMode::ZScore, StatisticsMode::Simplified] {
-        agree("relevance", |config| EncoderConfig { statistics, ..config }, Some(probe.clone()))?;
+        agree("relevance", |config| EncoderConfig { statistics, background_offset: 6, ..config }, Some(probe.clone()))?;
     }
-    let mut encoder = Encoder::new(config(&basis, pair(&basis, SOUND, SOUND).with_probe(probe)?), layout.clone())?;
+    let told = config(&basis, pair(&basis, SOUND, SOUND).with_probe(probe)?);
+    let mut encoder = Encoder::new(EncoderConfig { background_offset: 6, ..told }, layout.clone())?;
     encoder.encode(&frame(&layout, 5, 0).tensors(), FrameRequest::default(), &mut Vec::new())?;
     let background = encoder.relevance().iter().filter(|&&r| r == 1).count();
     assert!((1..80).contains(&background), "{background} of 80 positions are background: the regions were not tested");

@@ -54,7 +54,7 @@ fn transform(layout: &Layout) -> Result<Arc<Transform>> {
     Ok(Arc::new(transform.with_probe(trainer.finish()?)?))
 }
 
-fn config(transform: &Arc<Transform>, offset: Option<u8>) -> EncoderConfig {
+fn config(transform: &Arc<Transform>, offset: u8) -> EncoderConfig {
     EncoderConfig {
         rate_control: RateControl::ConstantQp(22),
         transform: Some(transform.clone()),
@@ -103,7 +103,7 @@ fn the_thing_is_found_and_decoder_and_encoder_agree_in_every_mode() -> Result<()
     for statistics in StatisticsMode::ALL {
         for format in [StreamFormat::ByteStream, StreamFormat::Packetized] {
             let mut encoder =
-                Encoder::new(EncoderConfig { statistics, format, ..config(&transform, None) }, layout.clone())?;
+                Encoder::new(EncoderConfig { statistics, format, ..config(&transform, 6) }, layout.clone())?;
             let (mut decoder, mut found) = (decoder(&transform)?, 0);
             for t in 0..20 {
                 let (row, column) = place(t);
@@ -133,7 +133,7 @@ fn the_background_costs_less_and_relevant_positions_stay_as_good() -> Result<()>
     let mut errors = [[0.0f64; 2]; 2];
     // The map of the coarser stream says what is relevant in both.
     let mut maps = Vec::new();
-    for (i, offset) in [Some(12), Some(0)].into_iter().enumerate() {
+    for (i, offset) in [12, 0].into_iter().enumerate() {
         let statistics = StatisticsMode::None;
         let mut encoder = Encoder::new(EncoderConfig { statistics, ..config(&transform, offset) }, layout.clone())?;
         let mut decoder = decoder(&transform)?;
@@ -166,7 +166,7 @@ fn the_background_costs_less_and_relevant_positions_stay_as_good() -> Result<()>
 fn both_regions_get_their_mean_and_deviation_back() -> Result<()> {
     let layout = pyramid();
     let transform = transform(&layout)?;
-    let mut encoder = Encoder::new(config(&transform, Some(18)), layout.clone())?;
+    let mut encoder = Encoder::new(config(&transform, 18), layout.clone())?;
     let mut decoder = decoder(&transform)?;
     let (row, column) = place(9);
     let features = street(&layout, 300, row, column);
@@ -192,7 +192,7 @@ fn both_regions_get_their_mean_and_deviation_back() -> Result<()> {
 fn damage_is_an_error_or_garbage_never_a_panic() -> Result<()> {
     let layout = pyramid();
     let transform = transform(&layout)?;
-    let mut encoder = Encoder::new(config(&transform, None), layout.clone())?;
+    let mut encoder = Encoder::new(config(&transform, 6), layout.clone())?;
     let mut units = Vec::new();
     for t in 0..3 {
         let mut unit = Vec::new();
@@ -222,9 +222,9 @@ fn an_offset_without_a_probe_or_out_of_range_is_refused() -> Result<()> {
     let layout = pyramid();
     let with = transform(&layout)?;
     let error = |c: EncoderConfig| Encoder::new(c, layout.clone()).err().expect("an error").to_string();
-    assert!(error(EncoderConfig { transform: None, ..config(&with, Some(3)) }).contains("only 0 is legal"));
-    assert!(error(config(&with, Some(64))).contains("background offset of 64, legal are 0 to 63"));
-    let mut encoder = Encoder::new(config(&with, Some(0)), layout.clone())?;
+    assert!(error(EncoderConfig { transform: None, ..config(&with, 3) }).contains("only 0 is legal"));
+    assert!(error(config(&with, 64)).contains("background offset of 64, legal are 0 to 63"));
+    let mut encoder = Encoder::new(config(&with, 0), layout.clone())?;
     let mut unit = Vec::new();
     encoder.encode(&street(&layout, 0, 1, 1).tensors(), FrameRequest::default(), &mut unit)?;
     assert!(!encoder.sequence().relevance);

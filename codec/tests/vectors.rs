@@ -249,7 +249,7 @@ fn relevant(base: EncoderConfig, klt: &Transform) -> Stream {
     let layout = layout(&[(Shape::chw(2, 16, 20), Dtype::F32), (Shape::chw(3, 8, 10), Dtype::F16)]);
     let probe = Probe::new(PROBE_BIAS, vec![1.0, 0.5]).expect("a legal probe");
     let transform = Some(Arc::new(klt.clone().with_probe(probe).expect("a transform of two components")));
-    let config = EncoderConfig { transform, ..base };
+    let config = EncoderConfig { transform, background_offset: 6, ..base };
     let mut encoder = Encoder::new(config.clone(), layout.clone()).expect("a legal config");
     let tensors = common::frame(&layout, 11, 0);
     encoder.encode(&tensors.tensors(), FrameRequest::default(), &mut Vec::new()).expect("good features");

@@ -105,7 +105,7 @@ impl<'a> Source<'a> {
             transform,
             runtime: None,
             components,
-            background_offset: None,
+            background_offset: 0,
             skip_threshold: if flags & 0x80 == 0 { 1.0 } else { 0.0 },
             rd_strength: if flags & 0x80 == 0 { 0.1 } else { 0.0 },
             error_resilient: flags & 0x20 == 0,

@@ -173,7 +173,7 @@ impl Stream {
             transform: self.transform.clone(),
             runtime: self.runtime.clone(),
             components: (self.settings.components > 0).then_some(self.settings.components),
-            background_offset: u8::try_from(self.settings.background_offset).ok(),
+            background_offset: self.settings.background_offset as u8,
             skip_threshold: self.settings.skip_threshold,
             rd_strength: self.settings.rd_strength,
             error_resilient: self.settings.error_resilient,

@@ -22,8 +22,7 @@ pub(super) struct Settings {
     pub restoration_strength: f32,
     pub transform: Option<PathBuf>,
     pub components: u32,
-    /// −1: what the transform suggests.
-    pub background_offset: i32,
+    pub background_offset: u32,
     pub skip_threshold: f32,
     pub rd_strength: f32,
     pub error_resilient: bool,
@@ -52,7 +51,7 @@ impl Default for Settings {
             restoration_strength: properties::STRENGTH_OF_TRANSFORM,
             transform: None,
             components: 0,
-            background_offset: -1,
+            background_offset: u32::from(codec.background_offset),
             skip_threshold: codec.skip_threshold,
             rd_strength: codec.rd_strength,
             error_resilient: codec.error_resilient,
@@ -161,10 +160,9 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
             properties::restoration_strength(),
             properties::transform(),
             properties::components(),
-            glib::ParamSpecInt::builder("background-offset")
+            glib::ParamSpecUInt::builder("background-offset")
                 .nick("Background Offset")
-                .blurb("How much coarser positions are coded that the transform's probe finds irrelevant, in steps of qp (0 = as fine as the others, -1 = 6 with a transform that has a probe)")
-                .minimum(-1)
+                .blurb("How much coarser positions are coded that the transform's probe finds irrelevant, in steps of qp (0 = as fine as the others)")
                 .maximum(63)
                 .default_value(default.background_offset)
                 .mutable_ready()

@@ -57,9 +57,9 @@ pub struct Arguments {
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     components: Option<u32>,
     /// How much coarser positions are coded that the transform's probe finds irrelevant, in steps of qp, 0 = as fine as the
-    /// others [default: 6 with a transform that has a probe]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=63))]
-    background_offset: Option<u8>,
+    /// others
+    #[arg(long, value_name = "N", default_value_t = EncoderConfig::default().background_offset, value_parser = clap::value_parser!(u8).range(0..=63))]
+    background_offset: u8,
     /// With a calibrated basis: root mean square change of a position's values, in quantiser steps, below which it is taken to be unchanged, 0 = none is
     #[arg(long, value_name = "X", default_value_t = EncoderConfig::default().skip_threshold)]
     skip_threshold: f32,

@@ -11,9 +11,6 @@ use crate::refinement::RestorationStrength;
 use crate::statistics::StatisticsMode;
 use std::sync::Arc;
 
-/// How much coarser the background is coded unless told otherwise, in steps of qp.
-const BACKGROUND_OFFSET: u8 = 6;
-
 /// How the encoder chooses the quantiser of a frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RateControl {
@@ -52,8 +49,8 @@ pub struct EncoderConfig {
     /// Components kept, strongest first; `None` = all that the transform has. 1 to that number.
     pub components: Option<u32>,
     /// How much coarser positions are coded that the transform's probe finds irrelevant, in steps of qp, 0 to 63; 0 = as fine as
-    /// the others. `None` = 6 with a transform that has a probe, 0 with one that has none, where nothing else is legal.
-    pub background_offset: Option<u8>,
+    /// the others, and nothing else is legal with a transform that has no probe. Default: 0.
+    pub background_offset: u8,
     /// With a calibrated basis: positions whose values changed by less than this many quantiser steps (root mean square) since
     /// they were projected last are taken to be unchanged, which saves work and the bits of noise. 0 = none; random access frames
     /// take all positions as they are. Between them, components too weak to give a level are left out too, unless this is 0. Of no
@@ -101,7 +98,7 @@ impl Default for EncoderConfig {
             transform: None,
             runtime: None,
             components: None,
-            background_offset: None,
+            background_offset: 0,
             skip_threshold: 0.05,
             rd_strength: 0.1,
             error_resilient: true,
@@ -181,14 +178,12 @@ pub(super) fn background_offset(config: &EncoderConfig) -> Result<u8> {
     let probe = config.transform.as_ref().is_some_and(|t| t.probe().is_some());
     match config.background_offset {
         _ if config.lossless => Ok(0),
-        None => Ok(if probe { BACKGROUND_OFFSET } else { 0 }),
-        Some(0) => Ok(0),
-        Some(offset) if offset > QP_MAX => {
+        offset if offset > QP_MAX => {
             Err(Error::config(format!("a background offset of {offset}, legal are 0 to {QP_MAX}")))
         }
-        Some(offset) if !probe => Err(Error::config(format!(
+        offset if offset > 0 && !probe => Err(Error::config(format!(
             "a background offset of {offset} needs a transform that was calibrated with relevance; without one only 0 is legal"
         ))),
-        Some(offset) => Ok(offset),
+        offset => Ok(offset),
     }
 }

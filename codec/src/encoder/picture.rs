@@ -85,7 +85,6 @@ impl PicturePacker {
             transform: config.transform,
             runtime: config.runtime,
             components: config.components,
-            background_offset: Some(0),
             // A video encoder predicts by itself.
             intra_prediction: false,
             // A video encoder has skipping of its own.

@@ -26,6 +26,9 @@ pub struct Fcm {
     own: Option<Arc<Transform>>,
 }
 
+/// How much coarser chains with relevance code the background, in steps of qp.
+const BACKGROUND_OFFSET: u8 = 6;
+
 impl Fcm {
     /// The chains that change one setting, but for those with a number in their name.
     pub const NAMES: [&str; 14] = [
@@ -50,15 +53,15 @@ impl Fcm {
     /// # Errors
     /// When there is none; the message says what is legal.
     pub fn by_name(name: &str) -> Result<Self> {
-        let config = EncoderConfig { key_int_max: KEY_INT_MAX, background_offset: Some(0), ..EncoderConfig::default() };
+        let config = EncoderConfig { key_int_max: KEY_INT_MAX, ..EncoderConfig::default() };
         let mut chain = Self { name: name.into(), config, components: None, wanted: Wanted::Any, own: None };
         let number = |prefix: &str| name.strip_prefix(prefix).map(|text| threshold(name, text));
         match name {
-            "fcm-relevance" => chain.config.background_offset = None,
+            "fcm-relevance" => chain.config.background_offset = BACKGROUND_OFFSET,
             "fcm-task" => chain.wanted = Wanted::Task,
             "fcm-task-relevance" => {
                 chain.wanted = Wanted::Task;
-                chain.config.background_offset = None;
+                chain.config.background_offset = BACKGROUND_OFFSET;
             }
             "fcm-intra" => chain.config.key_int_max = 1,
             "fcm-chained" => chain.config.error_resilient = false,
