@@ -38,6 +38,17 @@ impl Accuracy {
     }
 }
 
+/// What detections and tracks are measured against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Truth {
+    /// The ground truth of the sequences.
+    #[default]
+    Annotated,
+    /// What is tracked in the uncompressed features: no labels are needed, and what the network itself gets wrong is no noise.
+    Uncompressed,
+}
+
 /// Which boxes are tracked: networks differ in how sure they are of what they find.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
@@ -103,7 +114,11 @@ fn add<T>(sum: &mut Option<T>, part: T, merge: impl FnOnce(&mut T, &T)) {
     }
 }
 
-fn track(detections: &[Vec<Detection>], thresholds: Thresholds) -> Result<Vec<Vec<Object>>> {
+/// What the tracker makes of the detections of a sequence.
+///
+/// # Errors
+/// When the thresholds are not legal.
+pub fn track(detections: &[Vec<Detection>], thresholds: Thresholds) -> Result<Vec<Vec<Object>>> {
     let mut tracker = Tracker::new(thresholds.config())?;
     let objects = |found: &[Detection]| {
         let tracked = tracker.update(found);

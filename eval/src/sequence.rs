@@ -1,10 +1,20 @@
 //! Sequences with ground truth, in the layout of MOTChallenge: `seqinfo.ini`, `img1/`, `gt/gt.txt`.
 
+use crate::accuracy::Truth;
 use crate::cache::hash_files;
 use anyhow::{Context, Result, ensure};
 use fcm_analytics::mot::{self, Object, SequenceInfo};
 use image::RgbImage;
 use std::path::{Path, PathBuf};
+
+/// How a sequence is read.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Reading {
+    /// Frame rate instead of its own.
+    pub framerate: Option<(u32, u32)>,
+    /// Only annotated truth is read.
+    pub truth: Truth,
+}
 
 /// A sequence, or its first frames.
 pub struct Sequence {
@@ -14,7 +24,7 @@ pub struct Sequence {
     pub framerate: (u32, u32),
     /// Width and height of the pictures.
     pub size: (u32, u32),
-    /// Persons of every frame.
+    /// Persons of every frame; none where they are to be found in uncompressed features.
     pub truth: Vec<Vec<Object>>,
     /// Hash of the pictures.
     pub hash: String,
@@ -22,21 +32,21 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// Opens a sequence; `frames` limits how many of it, `framerate` replaces its own.
+    /// Opens a sequence; `frames` limits how many of it.
     ///
     /// # Errors
     /// When something is missing, or there is no ground truth for persons in these frames.
-    pub fn open(folder: &Path, frames: Option<usize>, framerate: Option<(u32, u32)>) -> Result<Self> {
+    pub fn open(folder: &Path, frames: Option<usize>, reading: Reading) -> Result<Self> {
         let (info, pictures) = pictures(folder)?;
         let count = frames.unwrap_or(usize::MAX).min(pictures.len());
-        let path = folder.join("gt/gt.txt");
-        let entries = mot::parse(&read(&path)?).with_context(|| path.display().to_string())?;
-        let truth = mot::by_frame(entries.iter().filter(|e| e.counts()), count as u32);
-        ensure!(truth.iter().any(|f| !f.is_empty()), "{}: no persons in frames 1 to {count}", path.display());
+        let truth = match reading.truth {
+            Truth::Annotated => annotated(folder, count)?,
+            Truth::Uncompressed => vec![Vec::new(); count],
+        };
         let pictures = pictures[..count].to_vec();
         Ok(Self {
             name: info.name,
-            framerate: framerate.unwrap_or_else(|| fraction(info.frame_rate)),
+            framerate: reading.framerate.unwrap_or_else(|| fraction(info.frame_rate)),
             size: (info.width, info.height),
             truth,
             hash: hash_files(&pictures)?,
@@ -68,6 +78,15 @@ impl Sequence {
         );
         Ok(picture)
     }
+}
+
+/// Persons of the first `count` frames by the ground truth.
+fn annotated(folder: &Path, count: usize) -> Result<Vec<Vec<Object>>> {
+    let path = folder.join("gt/gt.txt");
+    let entries = mot::parse(&read(&path)?).with_context(|| path.display().to_string())?;
+    let truth = mot::by_frame(entries.iter().filter(|e| e.counts()), count as u32);
+    ensure!(truth.iter().any(|f| !f.is_empty()), "{}: no persons in frames 1 to {count}", path.display());
+    Ok(truth)
 }
 
 /// What `seqinfo.ini` says, and the pictures in the order of their numbers.
@@ -127,14 +146,16 @@ mod tests {
     fn pictures_and_persons_are_read_up_to_the_frame_asked_for() {
         let folder = Folder::new().unwrap();
         write_sequence(folder.path(), 12);
-        let sequence = Sequence::open(folder.path(), Some(5), None).unwrap();
+        let sequence = Sequence::open(folder.path(), Some(5), Reading::default()).unwrap();
         assert_eq!((sequence.frames(), sequence.framerate, sequence.size), (5, (25, 1), (64, 48)));
         assert_eq!(sequence.truth.len(), 5);
         // The vehicle (class 3) and what is not to be considered are not persons.
         assert!(sequence.truth.iter().all(|f| f.len() == 1 && f[0].id == 1));
         assert_eq!(sequence.picture(4).unwrap().dimensions(), (64, 48));
         assert!(sequence.picture(5).is_err());
-        let other = Sequence::open(folder.path(), Some(6), Some((30000, 1001))).unwrap();
+        let other =
+            Sequence::open(folder.path(), Some(6), Reading { framerate: Some((30000, 1001)), ..Reading::default() })
+                .unwrap();
         assert_eq!(other.framerate, (30000, 1001));
         assert_ne!(other.hash, sequence.hash);
     }
@@ -144,7 +165,7 @@ mod tests {
         let folder = Folder::new().unwrap();
         write_sequence(folder.path(), 4);
         std::fs::remove_file(folder.path().join("img1/000002.png")).unwrap();
-        let error = Sequence::open(folder.path(), None, None).err().unwrap().to_string();
+        let error = Sequence::open(folder.path(), None, Reading::default()).err().unwrap().to_string();
         assert!(error.contains("frame 2 is missing"), "{error}");
     }
 

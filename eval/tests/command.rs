@@ -221,6 +221,30 @@ fn compare_says_what_changed_between_two_results() {
 }
 
 #[test]
+fn uncompressed_features_may_be_the_truth_of_sequences_without_labels() {
+    let folder = Folder::new("truth");
+    std::fs::remove_dir_all(folder.0.join("walk/gt")).unwrap();
+    let chains = ["--chains", "uncompressed,fcm-z-score", "--points", "fcm=4,34", "--truth", "uncompressed"];
+    let (report, _) = folder.report(&[&chains[..], &["walk", "-o", "walk"]].concat());
+    assert_eq!(report["truth"], "uncompressed");
+    let [original] = rows(&report, "walk", "uncompressed")[..] else { panic!("one row") };
+    for measure in ["MOTA", "IDF1", "HOTA"] {
+        assert!((original[measure].as_f64().unwrap() - 1.0).abs() < 1e-9, "{measure}: {original}");
+    }
+    let [fine, coarse] = rows(&report, "walk", "fcm-z-score")[..] else { panic!("two rows") };
+    assert!(fine["HOTA"].as_f64() > coarse["HOTA"].as_f64(), "{report}");
+    let markdown = std::fs::read_to_string(folder.0.join("walk.md")).unwrap();
+    assert!(markdown.contains("against what is tracked in the uncompressed features"), "{markdown}");
+
+    let error = |arguments: &[&str]| {
+        let output = folder.eval(&[&["run", "--network", "block.toml"], arguments].concat());
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(error(&["--chains", "fcm-z-score", "--truth", "uncompressed", "walk"]).contains("needs the chain"));
+    assert!(error(&["--chains", "uncompressed", "walk"]).contains("gt.txt"), "the default is annotated");
+}
+
+#[test]
 fn a_transform_is_fitted_to_the_task_and_written_for_the_elements() {
     let folder = Folder::new("task");
     let chains = ["--chains", "uncompressed,fcm-z-score,fcm-task,fcm-task-relevance", "--points", "fcm=20,34"];

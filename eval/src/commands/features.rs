@@ -1,10 +1,11 @@
 //! `fcm-eval features`: what the front half makes of a sequence, as a file for the `fcm` command.
 
 use super::{CacheOptions, NetworkOptions, cores, print};
+use crate::accuracy::Truth;
 use crate::calibration::Calibration;
 use crate::evaluate::Prepared;
 use crate::npz;
-use crate::sequence::Sequence;
+use crate::sequence::{Reading, Sequence};
 use anyhow::Result;
 use serde_json::json;
 use std::path::PathBuf;
@@ -37,7 +38,9 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     let network = arguments.network.network()?;
     let cache = arguments.cache.cache();
-    let sequence = Sequence::open(&arguments.sequence, arguments.frames.map(|n| n as usize), None)?;
+    // Features need no ground truth.
+    let reading = Reading { truth: Truth::Uncompressed, ..Reading::default() };
+    let sequence = Sequence::open(&arguments.sequence, arguments.frames.map(|n| n as usize), reading)?;
     let threads = cores();
     let calibrated = Calibration::None.get(&arguments.sequence, &[], &network, threads, &cache)?;
     let prepared = Prepared::new(sequence, calibrated, &network, threads, &cache)?;

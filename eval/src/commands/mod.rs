@@ -11,7 +11,7 @@ use crate::calibration::Calibration;
 use crate::chains::Wanted;
 use crate::evaluate::Prepared;
 use crate::network::{Description, Network};
-use crate::sequence::Sequence;
+use crate::sequence::{Reading, Sequence};
 use anyhow::{Result, bail};
 use std::io::Write;
 use std::path::PathBuf;
@@ -77,7 +77,7 @@ impl NetworkOptions {
 /// Which sequences.
 #[derive(clap::Args)]
 pub struct SequenceOptions {
-    /// Sequences: folders with seqinfo.ini, img1/ and gt/gt.txt
+    /// Sequences: folders with seqinfo.ini, img1/ and, where it is needed, gt/gt.txt
     #[arg(required = true, value_name = "SEQUENCE")]
     sequences: Vec<PathBuf>,
     /// Use the first N frames of each sequence
@@ -86,13 +86,13 @@ pub struct SequenceOptions {
 }
 
 impl SequenceOptions {
-    /// All of them with their features, and the transforms that are `wanted`. `framerate`: instead of their own.
+    /// All of them with their features, and the transforms that are `wanted`.
     ///
     /// # Errors
     /// When one cannot be read, or the network fails.
     fn prepare(
         &self,
-        framerate: Option<(u32, u32)>,
+        reading: Reading,
         calibration: &Calibration,
         wanted: &[Wanted],
         network: &Network,
@@ -102,7 +102,7 @@ impl SequenceOptions {
         let frames = self.frames.map(|n| n as usize);
         // All are opened first, so that a wrong one is named before the long work begins.
         let sequences: Result<Vec<Sequence>> =
-            self.sequences.iter().map(|folder| Sequence::open(folder, frames, framerate)).collect();
+            self.sequences.iter().map(|folder| Sequence::open(folder, frames, reading)).collect();
         let prepare = |(sequence, folder): (Sequence, &PathBuf)| {
             let calibrated = calibration.get(folder, wanted, network, threads, cache)?;
             Prepared::new(sequence, calibrated, network, threads, cache)

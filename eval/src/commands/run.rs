@@ -1,14 +1,14 @@
 //! `fcm-eval run`: sequences through chains.
 
 use super::{CacheOptions, NetworkOptions, SequenceOptions, command_line, cores, print};
-use crate::accuracy::{self, Part, Thresholds};
+use crate::accuracy::{self, Part, Thresholds, Truth};
 use crate::calibration::{self, Calibration, Recipe, Source};
 use crate::chains::{self, Setting, Wanted};
 use crate::evaluate::{self, Outcome, Prepared, Run};
 use crate::features::dims;
 use crate::progress::warn;
 use crate::report::{self, Report, Row, SequenceReport};
-use crate::sequence::fraction;
+use crate::sequence::{Reading, Sequence, fraction};
 use anyhow::{Context, Result, bail, ensure};
 use fcm_codec::Transform;
 use std::path::PathBuf;
@@ -36,6 +36,10 @@ pub struct Arguments {
     /// Without this and --transform: block DCT
     #[arg(long, value_name = "SOURCE[:STRIDE]", num_args = 1)]
     calibrate: Vec<Source>,
+    /// What accuracy is measured against: the sequences' ground truth, or what is tracked in the uncompressed features, whose chain has to be
+    /// among those run; then sequences need no ground truth
+    #[arg(long, value_enum, default_value_t)]
+    truth: Truth,
     /// Components of learnt transforms [default: 640, of those fitted to the task 128, or the dimension if that is less]
     #[arg(long, value_name = "K", requires = "calibrate", value_parser = clap::value_parser!(u32).range(1..))]
     components: Option<u32>,
@@ -132,9 +136,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let wanted: Vec<Wanted> = runs.iter().map(|r| r.chain.wanted()).collect();
     let learns = wanted.iter().any(|w| *w != Wanted::None);
     let calibration = if learns { calibration } else { Calibration::None };
-    let framerate = arguments.fps.map(fraction);
-    let prepared = arguments.sequences.prepare(framerate, &calibration, &wanted, &network, workers, &cache)?;
+    let reading = Reading { framerate: arguments.fps.map(fraction), truth: arguments.truth };
+    let uncompressed = runs.iter().position(|run| run.chain.name() == "uncompressed");
+    let own = arguments.truth == Truth::Uncompressed;
+    ensure!(!own || uncompressed.is_some(), "--truth uncompressed needs the chain uncompressed");
+    let mut prepared = arguments.sequences.prepare(reading, &calibration, &wanted, &network, workers, &cache)?;
     let outcomes = evaluate::outcomes(&network, &prepared, &runs, workers, &cache)?;
+    if let Some(chain) = uncompressed.filter(|_| own) {
+        for (prepared, outcomes) in prepared.iter_mut().zip(&outcomes) {
+            take_truth(&mut prepared.sequence, &outcomes[chain][0], network.tracker())?;
+        }
+    }
     let references = match &arguments.reference[..] {
         [] => REFERENCES.map(str::to_owned).to_vec(),
         given => given.to_vec(),
@@ -146,6 +158,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         commit: env!("FCM_EVAL_COMMIT").into(),
         network: network.name().into(),
         tracker: network.tracker(),
+        truth: arguments.truth,
         workers,
         sequences: reports(&prepared, &runs, &pairs, &outcomes, &references, network.tracker())?,
     };
@@ -155,6 +168,14 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         warn(format_args!("no picture was drawn: {error:#}"));
     }
     print(&if arguments.json { serde_json::to_string(&report)? } else { report.markdown(None) })
+}
+
+/// Takes what is tracked in the uncompressed features for the truth.
+fn take_truth(sequence: &mut Sequence, uncompressed: &Outcome, tracker: Thresholds) -> Result<()> {
+    sequence.truth = accuracy::track(&uncompressed.detections(), tracker)?;
+    let found = sequence.truth.iter().any(|frame| !frame.is_empty());
+    ensure!(found, "{}: nothing is tracked in the uncompressed features", sequence.name);
+    Ok(())
 }
 
 /// The learned pairs with the names they were given.

@@ -5,6 +5,7 @@ use crate::accuracy::{self, Part, Thresholds};
 use crate::calibration::Calibration;
 use crate::chains;
 use crate::evaluate::{self, Run};
+use crate::sequence::Reading;
 use anyhow::{Context, Result};
 use serde::Serialize;
 use std::fmt::Write;
@@ -55,7 +56,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let network = arguments.network.network()?;
     let cache = arguments.cache.cache();
     let threads = cores();
-    let prepared = arguments.sequences.prepare(None, &Calibration::None, &[], &network, threads, &cache)?;
+    let prepared =
+        arguments.sequences.prepare(Reading::default(), &Calibration::None, &[], &network, threads, &cache)?;
     let chain = chains::by_name("uncompressed")?;
     let runs = [Run { settings: chain.default_points(), chain }];
     let outcomes = evaluate::outcomes(&network, &prepared, &runs, threads, &cache)?;

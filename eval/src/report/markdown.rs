@@ -1,7 +1,7 @@
 //! A report as Markdown.
 
 use super::{BdRates, Report, Row, SequenceReport, percent};
-use crate::accuracy::{NAMES, Thresholds};
+use crate::accuracy::{NAMES, Thresholds, Truth};
 use std::fmt::Write;
 
 /// The whole report.
@@ -17,9 +17,13 @@ pub fn report(report: &Report, picture: Option<&str>) -> String {
     let _ = writeln!(text, "Commit: {}\n", report.commit);
     let _ = writeln!(
         text,
-        "Rates count everything that is sent. Accuracy is that of persons against the sequence's ground truth. Times are milliseconds a \
+        "Rates count everything that is sent. Accuracy is that of persons against {}. Times are milliseconds a \
          frame between features (remote chains: pictures) and bytes, the network not counted, with {} chains running at once. \
          [Evaluation](../evaluation.md) says what the chains and measures are.\n",
+        match report.truth {
+            Truth::Annotated => "the sequence's ground truth",
+            Truth::Uncompressed => "what is tracked in the uncompressed features",
+        },
         report.workers
     );
     if let Some(picture) = picture {

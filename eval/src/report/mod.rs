@@ -3,7 +3,7 @@
 mod markdown;
 pub mod plot;
 
-use crate::accuracy::{Accuracy, NAMES, OF_TRACKS, Thresholds};
+use crate::accuracy::{Accuracy, NAMES, OF_TRACKS, Thresholds, Truth};
 use anyhow::{Context, Result, ensure};
 use fcm_analytics::metrics::bd_rate;
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,9 @@ pub struct Report {
     /// Which of its boxes were tracked; reports that do not say so have the tracker's defaults.
     #[serde(default)]
     pub tracker: Thresholds,
+    /// What accuracy is measured against; reports that do not say so have annotated sequences.
+    #[serde(default)]
+    pub truth: Truth,
     /// Chains that ran at once while times were taken.
     pub workers: usize,
     /// One for each sequence, and if there are several a last one of all together.
@@ -41,7 +44,7 @@ pub struct SequenceReport {
     pub frames: u64,
     /// Frames a second; of several sequences none.
     pub frames_per_second: Option<f64>,
-    /// Ground-truth boxes in these frames.
+    /// Boxes to be found in these frames.
     pub persons: u64,
     /// Layers of the features, `name CxHxW`.
     pub layers: Vec<String>,
@@ -321,6 +324,7 @@ pub mod tests {
             machine: "a machine".into(),
             commit: "0123456789ab".into(),
             network: "a network".into(),
+            truth: Truth::Annotated,
             tracker: Thresholds::default(),
             workers: 2,
             sequences: vec![sequence],
