@@ -185,7 +185,7 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .build(),
             glib::ParamSpecBoolean::builder("error-resilient")
                 .nick("Error Resilient")
-                .blurb("Code every frame so that it can be read without the one before: a decoder goes on after a loss (false saves about 1 % of the rate)")
+                .blurb("Code every frame so that it can be read without the one before: a decoder goes on after a loss (false saves 3 to 7 % of the rate)")
                 .default_value(default.error_resilient)
                 .mutable_ready()
                 .build(),

@@ -60,7 +60,7 @@ pub struct EncoderConfig {
     /// one qp. 0 = levels are rounded, whatever they cost. Finite and at least 0; lossless streams do not look at it. Default: 0.1.
     pub rd_strength: f32,
     /// Whether every frame can be entropy-decoded without the one before, so that a decoder goes on after a loss, and frames may be
-    /// cut into slices. Costs about 1 % of the rate. Default: true.
+    /// cut into slices. Costs 3 to 7 % of the rate. Default: true.
     pub error_resilient: bool,
     /// Whether blocks of positions may be predicted along vectors, which saves bits where cameras or objects move, and costs time only
     /// there. Of no effect on lossless streams. Default: true.
