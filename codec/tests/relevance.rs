@@ -224,7 +224,9 @@ fn an_offset_without_a_probe_or_out_of_range_is_refused() -> Result<()> {
     let error = |c: EncoderConfig| Encoder::new(c, layout.clone()).err().expect("an error").to_string();
     assert!(error(EncoderConfig { transform: None, ..config(&with, 3) }).contains("only 0 is legal"));
     assert!(error(config(&with, 64)).contains("background offset of 64, legal are 0 to 63"));
-    let mut encoder = Encoder::new(config(&with, 0), layout.clone())?;
+    // Not by default either.
+    let plain = EncoderConfig { transform: Some(with), ..EncoderConfig::default() };
+    let mut encoder = Encoder::new(plain, layout.clone())?;
     let mut unit = Vec::new();
     encoder.encode(&street(&layout, 0, 1, 1).tensors(), FrameRequest::default(), &mut unit)?;
     assert!(!encoder.sequence().relevance);

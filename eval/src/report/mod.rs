@@ -224,6 +224,7 @@ pub struct ComparedSequence {
 /// When the reports have no chain of a sequence in common, or are of other networks or frames.
 pub fn compare(a: &Report, b: &Report) -> Result<Comparison> {
     ensure!(a.network == b.network, "results of {:?} cannot be compared with those of {:?}", b.network, a.network);
+    ensure!(a.truth == b.truth, "results by another truth cannot be compared (fcm-eval run --truth)");
     let mut sequences = Vec::new();
     for of_a in &a.sequences {
         let Some(of_b) = b.sequences.iter().find(|s| s.name == of_a.name) else { continue };
@@ -383,6 +384,8 @@ pub mod tests {
         assert!(rates[0].is_some() && rates[2].is_none(), "tracks of other thresholds are compared");
         b.sequences[0].frames = 95;
         assert!(compare(&a, &b).unwrap_err().to_string().contains("96 frames in A, 95 in B"));
+        b.truth = Truth::Uncompressed;
+        assert!(compare(&a, &b).unwrap_err().to_string().contains("another truth"));
         b.network = "other".into();
         assert!(compare(&a, &b).unwrap_err().to_string().contains("other"));
     }
