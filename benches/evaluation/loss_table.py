@@ -89,13 +89,13 @@ def main():
     with common.workplace() as folder:
         s = scene(folder) if a.scene else real(folder)
         source = os.path.join(folder, "source.fcm")
-        common.fcm("encode", s["features"], "-o", source, "--transform", s["transform"], "--qp", 8, "--background-offset", 0)
+        common.fcm("encode", s["features"], "-o", source, "--transform", s["transform"], "--qp", 8)
 
         def measure(loss, round_trip, copies, seeds, decode="conceal=repeat"):
             command = [os.path.join(common.TARGET, "release/examples/loss"), "--source", source, "--frames", str(common.FRAMES)]
             for name in ("transform", "model", "truth", "detect", "track"):
                 command += ["--" + name, s[name]]
-            command += ["--encode", f"qp={a.qp} key-int-max={KEY_INT} background-offset=0", "--decode", decode, "--mtu", str(MTU)]
+            command += ["--encode", f"qp={a.qp} key-int-max={KEY_INT}", "--decode", decode, "--mtu", str(MTU)]
             command += ["--loss", str(loss), "--copies", str(copies), "--seeds", str(seeds)]
             if round_trip is not None:
                 command += ["--round-trip", str(round_trip), "--realtime"]

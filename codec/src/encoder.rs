@@ -5,7 +5,7 @@ use crate::bitstream::picture::{Pair, PictureParameters};
 use crate::bitstream::stream::MARKER;
 use crate::bitstream::unit::{self, UnitHeader, UnitType};
 use crate::bitstream::{InnerCodec, Reduction, Sequence, StreamFormat};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::inner::native::planes::{Levels, PlaneCoder};
 use crate::limits;
 use crate::quantiser::rate_distortion::RateDistortion;
@@ -237,7 +237,7 @@ impl Encoder {
     ) -> Result<EncodedFrame> {
         let mut clock = Clock(Instant::now());
         let mut times = EncodeTimes::default();
-        self.check_tensors(tensors)?;
+        self.sequence.layout.check(tensors)?;
         self.measure(tensors)?;
         times.statistics = clock.lap();
         let kind = self.choose_kind(request);
@@ -343,27 +343,6 @@ impl Encoder {
     /// Which positions of the frame encoded last were found relevant, one byte each in raster order: 0 relevant, 1 background.
     pub fn relevance(&self) -> &[u8] {
         &self.levels.relevance
-    }
-
-    fn check_tensors(&self, tensors: &[TensorRef<'_>]) -> Result<()> {
-        let layers = self.sequence.layout.layers();
-        if tensors.len() != layers.len() {
-            return Err(Error::input(format!("{} tensors, the layout has {} layers", tensors.len(), layers.len())));
-        }
-        for (n, (tensor, layer)) in tensors.iter().zip(layers).enumerate() {
-            let expected = layer.shape.elements();
-            if tensor.len() as u64 != expected || tensor.dtype() != layer.dtype {
-                return Err(Error::input(format!(
-                    "layer {n} ({:?}) with {} values of {:?}, {expected} of {:?} ({}) were announced",
-                    layer.name,
-                    tensor.len(),
-                    tensor.dtype(),
-                    layer.dtype,
-                    layer.shape
-                )));
-            }
-        }
-        Ok(())
     }
 
     fn measure(&mut self, tensors: &[TensorRef<'_>]) -> Result<()> {

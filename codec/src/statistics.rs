@@ -3,7 +3,7 @@
 use crate::bitstream::picture::Pair;
 use crate::error::Error;
 use crate::kernels::moments::Moments;
-use crate::tensor::value::Value;
+use crate::tensor::value::{Value, first_wild};
 
 /// Mean and population standard deviation of all values of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -78,11 +78,10 @@ pub(crate) fn measure<T: Value>(n: usize, name: &str, values: &[T]) -> Result<Mo
     if moments.sum.is_finite() && moments.squares.is_finite() {
         return Ok(moments);
     }
-    let wide = || values.iter().map(|v| v.widen());
-    if let Some((at, value)) = wide().enumerate().find(|(_, v)| !v.is_finite()) {
+    if let Some((at, value)) = first_wild(values) {
         return Err(Error::input(format!("layer {n} ({name:?}) holds {value} at index {at}")));
     }
-    sum_wide(&mut moments, wide());
+    sum_wide(&mut moments, values.iter().map(|v| v.widen()));
     Ok(moments)
 }
 

@@ -144,7 +144,7 @@ impl PicturePacker {
         let mut clock = Clock(Instant::now());
         let mut times = EncodeTimes::default();
         let encoder = &mut self.encoder;
-        encoder.check_tensors(tensors)?;
+        encoder.sequence.layout.check(tensors)?;
         encoder.measure(tensors)?;
         times.statistics = clock.lap();
         encoder.reduce(tensors, true, true, &mut times, &mut clock)?;

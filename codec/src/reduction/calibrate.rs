@@ -17,7 +17,7 @@ use super::grid::{Grid, LANES, Lanes};
 use super::transform::CellShape;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{self, Limits};
-use crate::tensor::value::Value;
+use crate::tensor::value::first_wild;
 use crate::tensor::{Layout, TensorRef};
 use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
@@ -259,21 +259,8 @@ impl Frame {
 
 /// Whether `tensors` are those of `layout`, and finite.
 fn check(layout: &Layout, tensors: &[TensorRef<'_>]) -> Result<()> {
-    let layers = layout.layers();
-    if tensors.len() != layers.len() {
-        return Err(Error::input(format!("{} tensors, the layout has {} layers", tensors.len(), layers.len())));
-    }
-    for (n, (tensor, layer)) in tensors.iter().zip(layers).enumerate() {
-        let expected = layer.shape.elements();
-        if tensor.len() as u64 != expected || tensor.dtype() != layer.dtype {
-            return Err(Error::input(format!(
-                "layer {n} ({:?}) has {} values of type {:?}, the layout says {expected} of {:?}",
-                layer.name,
-                tensor.len(),
-                tensor.dtype(),
-                layer.dtype
-            )));
-        }
+    layout.check(tensors)?;
+    for (n, (tensor, layer)) in tensors.iter().zip(layout.layers()).enumerate() {
         let wild = match tensor {
             TensorRef::F16(v) => first_wild(v),
             TensorRef::F32(v) => first_wild(v),
@@ -286,11 +273,6 @@ fn check(layout: &Layout, tensors: &[TensorRef<'_>]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The first value that is not finite, and where it is.
-fn first_wild<T: Value>(values: &[T]) -> Option<(usize, f32)> {
-    values.iter().map(|v| v.widen()).enumerate().find(|(_, v)| !v.is_finite())
 }
 
 /// Whether `new` has the cells of `old`, which are `cells`.

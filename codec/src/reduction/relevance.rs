@@ -179,15 +179,7 @@ mod train {
                     self.layout.layers().len()
                 )));
             }
-            for (n, (tensor, layer)) in tensors.iter().zip(self.layout.layers()).enumerate() {
-                if tensor.len() as u64 != layer.shape.elements() {
-                    return Err(Error::input(format!(
-                        "layer {n} has {} values, the layout says {}",
-                        tensor.len(),
-                        layer.shape.elements()
-                    )));
-                }
-            }
+            self.layout.check(tensors)?;
             self.forward.gather(tensors, 0.0, false);
             self.forward.project(&mut self.planes, 1);
             let rows = |label: bool| (0..positions).filter(move |&p| labels[p] == label);

@@ -159,6 +159,34 @@ impl Layout {
         &self.layers
     }
 
+    /// Whether `tensors` have these layers' numbers of values and types.
+    ///
+    /// # Errors
+    /// `InvalidInput` with the first layer that differs.
+    pub(crate) fn check(&self, tensors: &[TensorRef<'_>]) -> Result<()> {
+        if tensors.len() != self.layers.len() {
+            return Err(Error::input(format!(
+                "{} tensors, the layout has {} layers",
+                tensors.len(),
+                self.layers.len()
+            )));
+        }
+        for (n, (tensor, layer)) in tensors.iter().zip(&self.layers).enumerate() {
+            let expected = layer.shape.elements();
+            if tensor.len() as u64 != expected || tensor.dtype() != layer.dtype {
+                return Err(Error::input(format!(
+                    "layer {n} ({:?}) with {} values of {:?}, {expected} of {:?} ({}) were announced",
+                    layer.name,
+                    tensor.len(),
+                    tensor.dtype(),
+                    layer.dtype,
+                    layer.shape
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// Values in one frame, all layers together.
     pub fn elements(&self) -> u64 {
         self.layers.iter().map(|l| l.shape.elements()).sum()

@@ -40,6 +40,11 @@ impl Value for f16 {
     }
 }
 
+/// The first value that is not finite, and where it is.
+pub fn first_wild<T: Value>(values: &[T]) -> Option<(usize, f32)> {
+    values.iter().map(|v| v.widen()).enumerate().find(|(_, v)| !v.is_finite())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

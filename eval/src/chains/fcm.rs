@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The codec as by default but without relevance, or with one setting changed. Bytes are those of a `.fcm` file.
+/// How much coarser chains with relevance code the background, in steps of qp.
+const BACKGROUND_OFFSET: u8 = 6;
+
+/// The codec as by default, or with one setting changed. Bytes are those of a `.fcm` file.
 pub struct Fcm {
     name: String,
     /// Settings but for rate control, frame rate, transform and number of components.
@@ -25,9 +28,6 @@ pub struct Fcm {
     /// A transform of the chain's own, instead of the input's.
     own: Option<Arc<Transform>>,
 }
-
-/// How much coarser chains with relevance code the background, in steps of qp.
-const BACKGROUND_OFFSET: u8 = 6;
 
 impl Fcm {
     /// The chains that change one setting, but for those with a number in their name.

@@ -137,12 +137,16 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let learns = wanted.iter().any(|w| *w != Wanted::None);
     let calibration = if learns { calibration } else { Calibration::None };
     let reading = Reading { framerate: arguments.fps.map(fraction), truth: arguments.truth };
-    let uncompressed = runs.iter().position(|run| run.chain.name() == "uncompressed");
-    let own = arguments.truth == Truth::Uncompressed;
-    ensure!(!own || uncompressed.is_some(), "--truth uncompressed needs the chain uncompressed");
+    let own = match arguments.truth {
+        Truth::Annotated => None,
+        Truth::Uncompressed => {
+            let chain = runs.iter().position(|run| run.chain.name() == "uncompressed");
+            Some(chain.context("--truth uncompressed needs the chain uncompressed")?)
+        }
+    };
     let mut prepared = arguments.sequences.prepare(reading, &calibration, &wanted, &network, workers, &cache)?;
     let outcomes = evaluate::outcomes(&network, &prepared, &runs, workers, &cache)?;
-    if let Some(chain) = uncompressed.filter(|_| own) {
+    if let Some(chain) = own {
         for (prepared, outcomes) in prepared.iter_mut().zip(&outcomes) {
             take_truth(&mut prepared.sequence, &outcomes[chain][0], network.tracker())?;
         }
