@@ -111,7 +111,7 @@ fn lossless_mode_gives_the_fixed_point_tensor_back() -> Result<()> {
 
 #[test]
 fn the_price_of_bits_changes_lossy_streams_and_no_lossless_one() -> Result<()> {
-    let layout = layout(&[(Shape::chw(4, 8, 12), Dtype::F32)]);
+    let layout = pyramid();
     let unit = |lossless, rd_strength| -> Result<Vec<u8>> {
         let mut unit = Vec::new();
         let mut encoder = Encoder::new(EncoderConfig { lossless, rd_strength, ..qp(20) }, layout.clone())?;

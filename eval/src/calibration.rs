@@ -24,8 +24,9 @@ use std::sync::Arc;
 
 /// Components kept when nothing else is asked for, as in `fcm calibrate`.
 const COMPONENTS: u32 = 640;
-/// The same of a transform fitted to a task, whose first ones hold what the task needs. More take longer and serve it no better.
-const TASK_COMPONENTS: u32 = 128;
+/// The same of a transform fitted to a task, whose first ones hold most of what the task needs. More serve it a little better where objects are
+/// small and rates are high, and take longer (docs/evaluation.md).
+const TASK_COMPONENTS: u32 = 192;
 /// Directions of the features along which a task is measured, and pictures that it is measured on, spread over all. More of either is a
 /// little better and takes as much longer (docs/evaluation.md).
 const DIRECTIONS: u32 = 256;
@@ -106,7 +107,7 @@ pub struct Recipe {
     pub sources: Vec<Source>,
     /// [Patchworks] that are made, and learnt from, for every picture.
     pub patchworks: u32,
-    /// Components; `None` = 640, of a transform fitted to the task 128, or the dimension if that is less.
+    /// Components; `None` = 640, of a transform fitted to the task 192, or the dimension if that is less.
     pub components: Option<u32>,
 }
 

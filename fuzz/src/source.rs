@@ -107,7 +107,7 @@ impl<'a> Source<'a> {
             components,
             background_offset: 0,
             skip_threshold: if flags & 0x80 == 0 { 1.0 } else { 0.0 },
-            rd_strength: if flags & 0x80 == 0 { 0.1 } else { 0.0 },
+            rd_strength: if flags & 0x80 == 0 { 0.08 } else { 0.0 },
             error_resilient: flags & 0x20 == 0,
             motion_compensation: flags & 0x40 == 0,
             intra_prediction: flags & 0x40 == 0,

@@ -177,7 +177,7 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .build(),
             glib::ParamSpecFloat::builder("rd-strength")
                 .nick("Rate-Distortion Strength")
-                .blurb("What a bit is worth, in squared quantiser steps, when levels are chosen: more gives fewer bits and a larger error at one qp (0 = levels are rounded, whatever they cost)")
+                .blurb("What a bit is worth, in squared quantiser steps, when levels are chosen, each the nearest or none: more gives fewer bits and a larger error at one qp (0 = levels are rounded, whatever they cost)")
                 .minimum(0.0)
                 .maximum(1000.0)
                 .default_value(default.rd_strength)

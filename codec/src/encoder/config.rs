@@ -56,8 +56,9 @@ pub struct EncoderConfig {
     /// take all positions as they are. Between them, components too weak to give a level are left out too, unless this is 0. Of no
     /// effect with a learned transform, whose network sees whole layers. Finite and at least 0. Default: 0.05.
     pub skip_threshold: f32,
-    /// What a bit is worth when levels are chosen, in squared quantiser steps: the larger, the fewer bits and the larger the error at
-    /// one qp. 0 = levels are rounded, whatever they cost. Finite and at least 0; lossless streams do not look at it. Default: 0.1.
+    /// What a bit is worth when levels are chosen, each the nearest or none, in squared quantiser steps: the larger, the fewer bits and
+    /// the larger the error at one qp. 0 = levels are rounded, whatever they cost. Finite and at least 0; lossless streams do not look
+    /// at it. Default: 0.08.
     pub rd_strength: f32,
     /// Whether every frame can be entropy-decoded without the one before, so that a decoder goes on after a loss, and frames may be
     /// cut into slices. Costs 3 to 7 % of the rate. Default: true.
@@ -100,7 +101,7 @@ impl Default for EncoderConfig {
             components: None,
             background_offset: 0,
             skip_threshold: 0.05,
-            rd_strength: 0.1,
+            rd_strength: 0.08,
             error_resilient: true,
             motion_compensation: true,
             intra_prediction: true,

@@ -1,6 +1,6 @@
 //! Levels chosen by what they cost in bits: the encoder's alternative to rounding.
 //!
-//! Every choice minimises squared error / step² + λ · bits, greedily: positions in raster order and components from the strongest on,
+//! A level is the nearest one or none. Every choice minimises squared error / step² + λ · bits, greedily: positions in raster order and components from the strongest on,
 //! as they are coded, so that what a level is coded under is known but for the position's bucket. That is guessed from the values;
 //! where fewer components turn out to be worth their bits, the position is decided once more. Prediction is not chosen here: doing
 //! that by cost too was no better at equal accuracy (docs/evaluation.md).
@@ -327,18 +327,19 @@ impl Walk<'_> {
         }
     }
 
-    /// The best level for a rest, and its squared error less that of a zero plus λ · bits. `zero` and `one` are the bits of its flag.
+    /// The better of the nearest level for a rest and none, and its squared error less that of a zero plus λ · bits. `zero` and `one` are
+    /// the bits of its flag. Levels made smaller by one save bits too, but tracks suffer by more than that (docs/evaluation.md).
     #[inline(always)]
     fn choose(&self, rest: f32, place: Place, zero: f32, one: f32) -> (i32, f64) {
         let wanted = rest.abs();
         let nearest = (wanted + 0.5) as u32;
         let mut best = (0, wanted * wanted + self.lambda * zero);
-        for magnitude in [nearest.saturating_sub(1), nearest].into_iter().filter(|&m| m > 0) {
-            let error = wanted - magnitude as f32;
-            let bits = one + self.costs.magnitude(place.class, place.activity, magnitude);
+        if nearest > 0 {
+            let error = wanted - nearest as f32;
+            let bits = one + self.costs.magnitude(place.class, place.activity, nearest);
             let cost = error * error + self.lambda * bits;
             if cost < best.1 {
-                best = (magnitude as i32, cost);
+                best = (nearest as i32, cost);
             }
         }
         let level = if rest < 0.0 { -best.0 } else { best.0 };

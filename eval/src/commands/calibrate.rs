@@ -17,7 +17,7 @@ pub struct Arguments {
     sources: Vec<Source>,
     #[command(flatten)]
     network: NetworkOptions,
-    /// Components kept [default: 128, with --plain 640, or the dimension if that is less]
+    /// Components kept [default: 192, with --plain 640, or the dimension if that is less]
     #[arg(short = 'K', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     components: Option<u32>,
     /// Patchworks of four or nine pictures learnt from besides each picture, so that what is far away is learnt too; 0 = none

@@ -40,7 +40,7 @@ pub struct Arguments {
     /// among those run; then sequences need no ground truth
     #[arg(long, value_enum, default_value_t)]
     truth: Truth,
-    /// Components of learnt transforms [default: 640, of those fitted to the task 128, or the dimension if that is less]
+    /// Components of learnt transforms [default: 640, of those fitted to the task 192, or the dimension if that is less]
     #[arg(long, value_name = "K", requires = "calibrate", value_parser = clap::value_parser!(u32).range(1..))]
     components: Option<u32>,
     /// Patchworks of four or nine pictures learnt from besides each picture; 0 = none

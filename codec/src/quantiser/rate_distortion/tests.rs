@@ -78,6 +78,17 @@ fn bits_that_are_all_but_free_buy_the_nearest_levels() {
 }
 
 #[test]
+fn a_level_is_the_nearest_or_none_whatever_bits_cost() {
+    let planes = planes(5);
+    let (mut quantiser, mut levels) = (quantiser(0.3), Levels::new(K, HEIGHT, WIDTH));
+    quantiser.quantise(&planes, 1.0, Some(Steps::new(QP, 0)), true, &mut levels);
+    let nearest = |v: &f32| (v * 1024.0 / step(QP) as f32).round() as i32;
+    let (large, none): (Vec<_>, Vec<_>) = levels.levels.iter().zip(&planes).partition(|&(&l, _)| l != 0);
+    assert!(large.iter().all(|&(&l, v)| l == nearest(v)));
+    assert!(large.iter().any(|&(&l, _)| l.abs() > 1) && none.iter().any(|&(_, v)| nearest(v) != 0));
+}
+
+#[test]
 fn a_position_with_nothing_worth_its_bits_becomes_empty_and_a_strong_one_stays() {
     let unit = step(QP) as f32 / 1024.0;
     let mut planes = vec![0.0; K * WIDTH * HEIGHT];
