@@ -72,7 +72,7 @@ def real(folder):
         truth=os.path.join(common.DATA, "mot", common.SEQUENCE),
         detect="input-width=1088 input-height=608 scaling=letterbox classes=0",
         track=f"high-score={high}",
-        data=common.provenance()["data"] + ", fitted to the task, and patchworks (K = 128)",
+        data=common.provenance()["data"] + ", fitted to the task, and patchworks (K = 192)",
     )
 
 
