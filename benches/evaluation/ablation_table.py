@@ -131,11 +131,13 @@ def main():
     names = list(dict.fromkeys(r["sequence"] for r in found))
     command = "make results-ablation" + ("" if arguments.only == parser.get_default("only") else f" ABLATION='--only {arguments.only}'")
     last = reports[TRUTHS[0]]
-    head = dict(command=command, machine=last["machine"], commit=last["commit"], jobs=arguments.jobs)
+    # Of what a report says of its transform, sources are another matter with every sequence.
+    transform = last["sequences"][0]["transform"].split(", learnt")[0]
+    head = dict(command=command, machine=last["machine"], commit=last["commit"], jobs=arguments.jobs, transform=transform)
     text = f"""# What every tool is worth
 
 Command: `{command}`  
-Data: the first 96 frames of each sequence; transforms learnt as for `make results` (a sequence that is tested is left out), K = 640, fitted to the task 192  
+Data: the first 96 frames of each sequence; transforms learnt as for `make results` (a sequence that is tested is left out), {head['transform']}  
 Machine: {head['machine']}  
 Commit: {head['commit']}
 

@@ -62,7 +62,7 @@ def real(folder):
     test, _ = common.feature_files()
     transform = os.path.join(folder, "fitted.fcmt")
     network = os.path.join(common.ROOT, "eval/networks/yolox-nano-pan.toml")
-    run([os.path.join(common.TARGET, "release/fcm-eval"), "calibrate", "--network", network, "-o", transform, *common.calibration_sources()])
+    learnt = run([os.path.join(common.TARGET, "release/fcm-eval"), "calibrate", "--json", "--network", network, "-o", transform, *common.calibration_sources()])
     with open(network, "rb") as f:
         high = tomllib.load(f)["tracker"]["high"]
     return dict(
@@ -72,7 +72,7 @@ def real(folder):
         truth=os.path.join(common.DATA, "mot", common.SEQUENCE),
         detect="input-width=1088 input-height=608 scaling=letterbox classes=0",
         track=f"high-score={high}",
-        data=common.provenance()["data"] + ", fitted to the task, and patchworks (K = 192)",
+        data=common.provenance()["data"] + f", fitted to the task, and patchworks (K = {json.loads(learnt)['components']})",
     )
 
 

@@ -63,8 +63,8 @@ pub struct Arguments {
     /// With a calibrated basis: root mean square change of a position's values, in quantiser steps, below which it is taken to be unchanged, 0 = none is
     #[arg(long, value_name = "X", default_value_t = EncoderConfig::default().skip_threshold)]
     skip_threshold: f32,
-    /// What a bit is worth, in squared quantiser steps, when levels are chosen, each the nearest or none: more gives fewer bits and a larger error at one qp,
-    /// 0 = levels are rounded, whatever they cost
+    /// What a bit is worth, in squared quantiser steps, when levels are chosen, each the nearest or none: more gives fewer bits
+    /// and a larger error at one qp, 0 = levels are rounded, whatever they cost
     #[arg(long, value_name = "X", default_value_t = EncoderConfig::default().rd_strength)]
     rd_strength: f32,
     /// Whether every frame can be entropy-decoded without the one before, so that a lost one costs little; false saves 3 to 7 %

@@ -332,18 +332,14 @@ impl Walk<'_> {
     #[inline(always)]
     fn choose(&self, rest: f32, place: Place, zero: f32, one: f32) -> (i32, f64) {
         let wanted = rest.abs();
+        let none = wanted * wanted + self.lambda * zero;
+        // At least 1: what may be worth a level reaches a threshold of half a step or more.
         let nearest = (wanted + 0.5) as u32;
-        let mut best = (0, wanted * wanted + self.lambda * zero);
-        if nearest > 0 {
-            let error = wanted - nearest as f32;
-            let bits = one + self.costs.magnitude(place.class, place.activity, nearest);
-            let cost = error * error + self.lambda * bits;
-            if cost < best.1 {
-                best = (nearest as i32, cost);
-            }
-        }
-        let level = if rest < 0.0 { -best.0 } else { best.0 };
-        (level, f64::from(best.1) - f64::from(wanted) * f64::from(wanted))
+        let error = wanted - nearest as f32;
+        let bits = one + self.costs.magnitude(place.class, place.activity, nearest);
+        let coded = error * error + self.lambda * bits;
+        let level = if coded < none { nearest as i32 } else { 0 };
+        (if rest < 0.0 { -level } else { level }, f64::from(coded.min(none)) - f64::from(wanted) * f64::from(wanted))
     }
 }
 
