@@ -37,6 +37,7 @@ fn defaults_are_those_of_the_codec() {
     assert_eq!(enc.property::<f32>("skip-threshold"), config.skip_threshold);
     assert_eq!(enc.property::<f32>("rd-strength"), config.rd_strength);
     assert_eq!(enc.property::<f32>("restoration-strength"), -1.0);
+    assert_eq!(enc.property::<f32>("restoration-gain"), 0.0);
     assert_eq!(enc.property::<bool>("error-resilient"), config.error_resilient);
     assert_eq!(enc.property::<bool>("motion-compensation"), config.motion_compensation);
     assert_eq!(enc.property::<bool>("intra-prediction"), config.intra_prediction);
@@ -54,6 +55,7 @@ fn every_property_is_given_back_as_set() {
         ("stats-threshold", "0.5"),
         ("statistics", "ecs"),
         ("restoration-strength", "0.5"),
+        ("restoration-gain", "1.5"),
         ("transform", "a.fcmt"),
         ("components", "9"),
         ("skip-threshold", "0.125"),
@@ -83,6 +85,21 @@ fn motion_compensation_is_what_the_stream_says_of_itself() -> Result<()> {
         let sequence = inspector.read_header(&map)?;
         assert_eq!(sequence.motion, motion);
     }
+    Ok(())
+}
+
+#[test]
+fn a_restoration_gain_raises_the_statistics_that_are_sent() -> Result<()> {
+    let fused = |value| -> Result<f64> {
+        let (_, units) = encode(&Features::small(), 1, &[("qp", "32"), ("restoration-gain", value)]);
+        let map = units[0].map_readable()?;
+        let mut decoder = fcm_codec::Decoder::new(fcm_codec::DecoderConfig::default())?;
+        let fcm_codec::Decoded::Frame(frame) = decoder.decode(&map)? else { panic!("a whole frame") };
+        Ok(frame.statistics().fused.std_dev)
+    };
+    let plain = fused("0")?;
+    assert!((fused("2")? / plain - 2.0).abs() < 1e-4);
+    assert_eq!(fused("1")?, plain);
     Ok(())
 }
 

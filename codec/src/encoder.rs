@@ -14,6 +14,7 @@ use crate::rate_control::RateController;
 use crate::reduction::forward::{self, Forward};
 use crate::reduction::grid::Grid;
 use crate::reduction::relevance;
+use crate::refinement::RestorationGain;
 use crate::slices::{FrameHead, SliceWriter, Slicing};
 use crate::statistics::{self, FrameStatistics, MeanStd, StatisticsMode};
 use crate::tensor::{Layout, TensorRef};
@@ -103,6 +104,8 @@ pub struct Encoder {
     measured: FrameStatistics,
     peaks: Vec<f32>,
     signalled: PictureParameters,
+    /// Of the statistics of the fused tensor.
+    gain: RestorationGain,
     /// Statistics of whole layers when they were signalled last, as they travel.
     held: Vec<Pair>,
     scale: f32,
@@ -145,7 +148,7 @@ impl Encoder {
         let weights = config::intra_weights(&config, components);
         let intra_prediction = !weights.is_empty();
         let sequence = Sequence {
-            version: Sequence::version_for(false, restoration, intra_prediction),
+            version: Sequence::version_for(false, restoration.strength, intra_prediction),
             layout,
             inner: InnerCodec::Native,
             statistics: config.statistics,
@@ -157,7 +160,7 @@ impl Encoder {
             relevance,
             error_resilient: config.error_resilient,
             motion: config.motion_compensation && !config.lossless,
-            restoration,
+            restoration: restoration.strength,
             intra_prediction,
         };
         let coder = PlaneCoder::new(components, height, width, sequence.syntax(), u64::MAX);
@@ -174,6 +177,7 @@ impl Encoder {
             measured: FrameStatistics { layers: vec![MeanStd::default(); layers], fused: MeanStd::default() },
             peaks: vec![0.0; layers],
             signalled: PictureParameters::default(),
+            gain: restoration.gain,
             held: Vec::new(),
             scale: 1.0,
             last_qp: 0,
@@ -268,6 +272,9 @@ impl Encoder {
         refresh &= self.config.statistics != StatisticsMode::None || random_access;
         if refresh && !random_access {
             self.update_signalled(tensors, false);
+        }
+        if refresh {
+            self.raise_fused(qp);
         }
         times.quantise = clock.lap();
 

@@ -37,7 +37,7 @@ pub use inner::native::PriorTrainer;
 pub use intra::IntraWeights;
 pub use limits::Limits;
 pub use reduction::{Transform, TransformId};
-pub use refinement::RestorationStrength;
+pub use refinement::{Restoration, RestorationGain, RestorationStrength};
 #[cfg(feature = "calibrate")]
 pub use restoration_trial::RestorationTrial;
 pub use statistics::{FrameStatistics, MeanStd, StatisticsMode};

@@ -62,6 +62,76 @@ impl Default for RestorationStrength {
     }
 }
 
+/// How many times its own mean and deviation the fused tensor is restored to, in sixteenths: 16 = just those.
+///
+/// What a transform and a coarse quantiser leave out of features takes evidence from whatever looks at them, so that scores sink. What is
+/// left, enlarged, makes up for some of that (docs/evaluation.md).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RestorationGain(u8);
+
+impl RestorationGain {
+    /// The fused tensor gets the statistics measured. The default.
+    pub const NONE: Self = Self(16);
+    /// Four times.
+    const MOST: u8 = 64;
+    /// From this qp on a gain is in force in full; it fades to none at qp 0, where nothing is missing.
+    const FULL_FROM: u8 = 24;
+
+    /// `sixteenths`, 16 to 64.
+    pub const fn new(sixteenths: u8) -> Option<Self> {
+        if sixteenths >= Self::NONE.0 && sixteenths <= Self::MOST { Some(Self(sixteenths)) } else { None }
+    }
+
+    /// The one next to `factor`, from 1 = none to 4.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for anything else.
+    pub fn of_factor(factor: f32) -> Result<Self> {
+        if (1.0..=4.0).contains(&factor) {
+            Ok(Self((factor * f32::from(Self::NONE.0)).round() as u8))
+        } else {
+            Err(Error::config(format!("a restoration gain of {factor}, legal are 1 to 4")))
+        }
+    }
+
+    /// 16 to 64.
+    pub const fn sixteenths(self) -> u8 {
+        self.0
+    }
+
+    /// 1 to 4.
+    pub fn factor(self) -> f32 {
+        f32::from(self.0) / f32::from(Self::NONE.0)
+    }
+
+    /// What is left of it in frames of `qp`.
+    pub fn at(self, qp: u8) -> f32 {
+        let share = f32::from(qp.min(Self::FULL_FROM)) / f32::from(Self::FULL_FROM);
+        1.0 + share * (self.factor() - 1.0)
+    }
+}
+
+impl Default for RestorationGain {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+/// How what is decoded is restored: by default to the statistics measured, in full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Restoration {
+    /// Of the layers: the decoder's affair, so streams tell it.
+    pub strength: RestorationStrength,
+    /// Of the fused tensor: the encoder's affair, which signals statistics as much larger.
+    pub gain: RestorationGain,
+}
+
+impl From<RestorationStrength> for Restoration {
+    fn from(strength: RestorationStrength) -> Self {
+        Self { strength, gain: RestorationGain::NONE }
+    }
+}
+
 /// A standard deviation below this share of the mean's magnitude (or of 1e-20) is rounding noise: the tensor is constant.
 const EPSILON: f64 = 1e-6;
 
@@ -134,6 +204,20 @@ mod tests {
         for bad in [-0.1, 1.1, f32::NAN] {
             let message = RestorationStrength::of_share(bad).unwrap_err().to_string();
             assert!(message.contains(&format!("{bad}, legal are 0 to 1")), "{message}");
+        }
+    }
+
+    #[test]
+    fn gains_are_sixteenths_from_one_to_four_and_fade_towards_qp_0() {
+        let gain = RestorationGain::of_factor(1.5).unwrap();
+        assert_eq!((gain.sixteenths(), gain.factor()), (24, 1.5));
+        assert_eq!(RestorationGain::new(16), Some(RestorationGain::NONE));
+        assert_eq!((RestorationGain::new(15), RestorationGain::new(65)), (None, None));
+        assert_eq!([0, 12, 24, 63].map(|qp| gain.at(qp)), [1.0, 1.25, 1.5, 1.5]);
+        assert_eq!(RestorationGain::NONE.at(40), 1.0);
+        for bad in [0.9, 4.1, f32::NAN] {
+            let message = RestorationGain::of_factor(bad).unwrap_err().to_string();
+            assert!(message.contains(&format!("{bad}, legal are 1 to 4")), "{message}");
         }
     }
 

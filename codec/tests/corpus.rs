@@ -13,7 +13,7 @@ mod targets;
 use common::Random;
 use fcm_codec::bitstream::VERSION;
 use fcm_codec::reduction::relevance::Probe;
-use fcm_codec::{RestorationStrength, Transform};
+use fcm_codec::{Restoration, RestorationGain, RestorationStrength, Transform};
 use std::path::PathBuf;
 
 fn corpus(target: &str) -> PathBuf {
@@ -133,11 +133,13 @@ fn write_seeds() -> std::io::Result<()> {
     put("transform", "learned-3", &learned.to_bytes())?;
     put("transform", "learned-probe-3", &learned.with_probe(Probe::new(1.0, vec![0.5]).unwrap()).unwrap().to_bytes())?;
     let restored = Transform::clone(&streams::transform(&[(2, 2, 2, false)], 3, 5))
-        .with_restoration(RestorationStrength::new(3).unwrap());
+        .with_restoration(RestorationStrength::new(3).unwrap().into());
     put("transform", "restored-5", &restored.to_bytes())?;
     let predicted = restored.with_intra_weights(vec![[64, -3, 0], [1, 2, -128], [127, 0, 0]]).unwrap();
     put("transform", "predicted-6", &predicted.to_bytes())?;
-    put("transform", "predicted-full-6", &predicted.with_restoration(RestorationStrength::FULL).to_bytes())?;
+    put("transform", "predicted-full-6", &predicted.clone().with_restoration(Restoration::default()).to_bytes())?;
+    let gain = Restoration { gain: RestorationGain::new(24).unwrap(), ..predicted.restoration() };
+    put("transform", "gained-7", &predicted.with_restoration(gain).to_bytes())?;
     for (n, stream) in streams::all().iter().enumerate() {
         put("packets", &format!("stream-{n}"), &packets_of(stream, [20, 60, 1200][n % 3]))?;
     }

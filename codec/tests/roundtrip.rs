@@ -7,7 +7,8 @@ mod streams;
 use common::{Features, frame, layout, mean_std, pyramid};
 use fcm_codec::{
     ChannelOrder, Decoded, Decoder, DecoderConfig, Dtype, Encoder, EncoderConfig, FrameKind, FrameRequest, Layer,
-    Layout, Limits, RateControl, Result, Shape, StatisticsMode, StreamFormat, TensorMut, Transform,
+    Layout, Limits, RateControl, Restoration, RestorationGain, RestorationStrength, Result, Shape, StatisticsMode,
+    StreamFormat, TensorMut, Transform,
 };
 use half::f16;
 use std::sync::Arc;
@@ -183,6 +184,72 @@ fn layers_are_restored_as_far_as_the_stream_says() -> Result<()> {
     }
     let error = deviations(StatisticsMode::ZScore, Some(1.5)).unwrap_err().to_string();
     assert_eq!(error, "a restoration strength of 1.5, legal are 0 to 1");
+    Ok(())
+}
+
+#[test]
+fn a_gain_enlarges_what_is_decoded_and_leaves_rate_and_layer_statistics_alone() -> Result<()> {
+    let layout = pyramid();
+    let features = frame(&layout, 4, 0);
+    let coded = |number, gain: Option<f32>, strength, statistics| -> Result<(usize, f64, Vec<f64>)> {
+        let config =
+            EncoderConfig { statistics, restoration_gain: gain, restoration_strength: Some(strength), ..qp(number) };
+        let (mut encoder, mut unit) = (Encoder::new(config, layout.clone())?, Vec::new());
+        encoder.encode(&features.tensors(), FrameRequest::default(), &mut unit)?;
+        let mut decoder = Decoder::new(DecoderConfig::default())?;
+        let fused = match decoder.decode(&unit)? {
+            Decoded::Frame(frame) => frame.statistics().fused.std_dev,
+            _ => panic!("a whole frame"),
+        };
+        Ok((unit.len(), fused, decoded_layers(&mut decoder, &unit)?.iter().map(|l| mean_std(l).1).collect()))
+    };
+    for statistics in [StatisticsMode::ZScore, StatisticsMode::Simplified] {
+        let (bytes, fused, layers) = coded(34, None, 1.0, statistics)?;
+        assert_eq!(coded(34, Some(1.0), 1.0, statistics)?, (bytes, fused, layers.clone()));
+        for (qp, factor) in [(34, 1.5), (24, 1.5), (12, 1.25), (0, 1.0)] {
+            let (plain, fused, layers) = coded(qp, None, 1.0, statistics)?;
+            let (raised, larger, restored) = coded(qp, Some(1.5), 1.0, statistics)?;
+            assert_eq!(raised, plain, "qp {qp}");
+            assert!((larger / (factor * fused) - 1.0).abs() < 1e-2, "qp {qp}: {fused} to {larger}");
+            let close = restored.iter().zip(&layers).all(|(a, b)| (a / b - 1.0).abs() < 1e-2);
+            assert!(close, "qp {qp}: {layers:?} to {restored:?}");
+        }
+        let (_, _, decoded) = coded(34, None, 0.0, statistics)?;
+        let (_, _, enlarged) = coded(34, Some(1.5), 0.0, statistics)?;
+        assert!(enlarged.iter().zip(&decoded).all(|(a, b)| a > b), "{decoded:?} to {enlarged:?}");
+    }
+    for statistics in [StatisticsMode::Ecs, StatisticsMode::None] {
+        let (plain, raised) = (coded(34, None, 1.0, statistics)?, coded(34, Some(2.0), 1.0, statistics)?);
+        assert_eq!(plain, raised, "{statistics:?} has no gain");
+    }
+    let error = coded(34, Some(0.5), 1.0, StatisticsMode::ZScore).unwrap_err().to_string();
+    assert_eq!(error, "a restoration gain of 0.5, legal are 1 to 4");
+    Ok(())
+}
+
+#[test]
+fn encoders_follow_the_restoration_that_the_transform_says_unless_asked_otherwise() -> Result<()> {
+    let layout = pyramid();
+    let plain = Basis::new(&[(8, 4, 4, false), (16, 2, 2, false), (24, 1, 1, false)], 8, 3).transform();
+    let (strength, gain) = (RestorationStrength::new(8).unwrap(), RestorationGain::new(24).unwrap());
+    let restoration = Restoration { strength, gain };
+    let fitted = plain.clone().with_restoration(restoration);
+    let signalled = |transform: &Transform, gain, lossless| -> Result<f64> {
+        let transform = Some(Arc::new(transform.clone()));
+        let config = EncoderConfig { transform: transform.clone(), restoration_gain: gain, lossless, ..qp(30) };
+        let (mut encoder, mut unit) = (Encoder::new(config, layout.clone())?, Vec::new());
+        encoder.encode(&frame(&layout, 9, 0).tensors(), FrameRequest::default(), &mut unit)?;
+        let transforms = transform.into_iter().collect();
+        let mut decoder = Decoder::new(DecoderConfig { transforms, ..DecoderConfig::default() })?;
+        let Decoded::Frame(frame) = decoder.decode(&unit)? else { panic!("a whole frame") };
+        Ok(frame.statistics().fused.std_dev)
+    };
+    let one = signalled(&plain, None, false)?;
+    let near = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-4;
+    assert!(near(signalled(&fitted, None, false)?, 1.5 * one));
+    assert!(near(signalled(&fitted, Some(1.0), false)?, one));
+    assert!(near(signalled(&plain, Some(2.0), false)?, 2.0 * one));
+    assert!(near(signalled(&fitted, Some(2.0), true)?, one), "nothing is missing in a lossless stream");
     Ok(())
 }
 

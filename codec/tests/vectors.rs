@@ -217,7 +217,7 @@ fn sources() -> Vec<(&'static str, Stream)> {
     let task = fitted(&pair);
     let with = |transform: Transform| EncoderConfig { transform: Some(Arc::new(transform)), ..base() };
     out.push(("task-4", streams::stream("analysis and synthesis vectors", with(task.clone()), pair.clone(), 5)));
-    let partial = task.with_restoration(RestorationStrength::new(6).expect("a legal strength"));
+    let partial = task.with_restoration(RestorationStrength::new(6).expect("a legal strength").into());
     let reason = "version 5, layers restored by 6/16 of the way, a transform that says so";
     out.push(("partial-5", streams::stream(reason, with(partial), pair.clone(), 5)));
     let weights = vec![[48, 40, -24], [40, -30, 20], [-36, 44, 24], [10, 12, 0]];
@@ -225,7 +225,7 @@ fn sources() -> Vec<(&'static str, Stream)> {
     let predicted = task.clone().with_intra_weights(weights.clone()).expect("a triple for each component");
     let reason = "version 6, intra positions predicted within frames, which move";
     out.push(("intra-6", streams::moving(reason, with(predicted.clone()), pair.clone(), 6)));
-    let partial = predicted.with_restoration(RestorationStrength::new(6).expect("a legal strength"));
+    let partial = predicted.with_restoration(RestorationStrength::new(6).expect("a legal strength").into());
     let config = EncoderConfig { slice_size: 40, ..with(partial) };
     out.push(("intra-relevance-6", relevant(config.clone(), config.transform.as_deref().expect("a transform"))));
     out

@@ -262,16 +262,14 @@ fn a_transform_is_fitted_to_the_task_and_written_for_the_elements() {
     assert_eq!((&task["task"], &plain["task"]), (&true.into(), &false.into()));
     assert_ne!(task["id"], plain["id"]);
     assert_ne!(calibrate("close.fcmt", &["--patchworks", "0"])["id"], task["id"]);
-    // Version 6: with weights of intra prediction; behind it stands what the file is otherwise.
+    // Version 6: with weights of intra prediction, and no gain, which this network gets along without; behind it stands what the file is otherwise.
     let version = |name: &str| std::fs::read(folder.path(name)).unwrap()[4..6].to_vec();
     let (task_version, plain_version) = (version("task.fcmt"), version("plain.fcmt"));
     assert_eq!((&task_version[..], plain_version[0], plain_version[1] < 4), (&[6, 4][..], 6, true));
-    let strength = &task["restoration_strength"];
     let file = Transform::from_bytes(&std::fs::read(folder.path("task.fcmt")).unwrap(), &Limits::default()).unwrap();
-    assert_eq!(
-        (strength.as_f64(), plain["restoration_strength"].as_f64()),
-        (Some(file.restoration().share().into()), Some(1.0))
-    );
+    let (told, found) = (|what: &str| [&task, &plain].map(|of| of[what].as_f64().unwrap()), file.restoration());
+    assert_eq!(told("restoration_strength"), [found.strength.share().into(), 1.0]);
+    assert_eq!(told("restoration_gain"), [found.gain.factor().into(), 1.0]);
     // The file is what the chain learns.
     let arguments = ["--chains", "fcm-z-score,fcm-task,fcm-restored-0,fcm-restored-1", "--points", "fcm=20,34"];
     let (read, _) = folder.report(&[&arguments[..], &["--transform", "task.fcmt", "walk"]].concat());

@@ -102,6 +102,7 @@ impl<'a> Source<'a> {
             stats_threshold: f32::from(self.u8()) / 64.0,
             statistics: StatisticsMode::ALL[usize::from(flags & 3)],
             restoration_strength: (flags & 0x10 == 0).then_some(0.3),
+            restoration_gain: (flags & 0x10 == 0).then_some(1.5),
             transform,
             runtime: None,
             components,

@@ -20,6 +20,7 @@ pub(super) struct Settings {
     pub statistics: StatisticsMode,
     /// −1: what the transform says.
     pub restoration_strength: f32,
+    pub restoration_gain: f32,
     pub transform: Option<PathBuf>,
     pub components: u32,
     pub background_offset: u32,
@@ -49,6 +50,7 @@ impl Default for Settings {
             stats_threshold: codec.stats_threshold,
             statistics: codec.statistics.into(),
             restoration_strength: properties::STRENGTH_OF_TRANSFORM,
+            restoration_gain: properties::GAIN_OF_TRANSFORM,
             transform: None,
             components: 0,
             background_offset: u32::from(codec.background_offset),
@@ -83,6 +85,7 @@ impl Settings {
             }
             "components" => self.components = value.get().expect(TYPE),
             "restoration-strength" => self.restoration_strength = value.get().expect(TYPE),
+            "restoration-gain" => self.restoration_gain = value.get().expect(TYPE),
             "background-offset" => self.background_offset = value.get().expect(TYPE),
             "skip-threshold" => self.skip_threshold = value.get().expect(TYPE),
             "rd-strength" => self.rd_strength = value.get().expect(TYPE),
@@ -113,6 +116,7 @@ impl Settings {
             "transform" => self.transform.as_ref().map(|path| path.to_string_lossy().into_owned()).to_value(),
             "components" => self.components.to_value(),
             "restoration-strength" => self.restoration_strength.to_value(),
+            "restoration-gain" => self.restoration_gain.to_value(),
             "background-offset" => self.background_offset.to_value(),
             "skip-threshold" => self.skip_threshold.to_value(),
             "rd-strength" => self.rd_strength.to_value(),
@@ -158,6 +162,7 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
             properties::stats_threshold(default.stats_threshold),
             properties::statistics(),
             properties::restoration_strength(),
+            properties::restoration_gain(),
             properties::transform(),
             properties::components(),
             glib::ParamSpecUInt::builder("background-offset")

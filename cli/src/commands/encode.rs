@@ -1,6 +1,6 @@
 //! `fcm encode`: features to a coded stream.
 
-use super::{LayerReport, framerate_text, parse_framerate, parse_share, read_transform, runtime};
+use super::{LayerReport, framerate_text, parse_framerate, parse_gain, parse_share, read_transform, runtime};
 use crate::feature_file::{FeatureReader, Values};
 use crate::output::OutputFile;
 use crate::progress::Progress;
@@ -53,6 +53,9 @@ pub struct Arguments {
     /// How far the decoder moves layers to the statistics sent, 0 = not at all to 1 = in full [default: what the transform says, else 1]
     #[arg(long, value_name = "X", value_parser = parse_share)]
     restoration_strength: Option<f32>,
+    /// How many times its own statistics the fused tensor is restored to, 1 = just those to 4 [default: what the transform says, else 1]
+    #[arg(long, value_name = "X", value_parser = parse_gain)]
+    restoration_gain: Option<f32>,
     /// Components of the transform to keep, strongest first [default: all it has]
     #[arg(long, value_name = "K", value_parser = clap::value_parser!(u32).range(1..))]
     components: Option<u32>,
@@ -160,6 +163,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         stats_threshold: arguments.stats_threshold,
         statistics: arguments.statistics,
         restoration_strength: arguments.restoration_strength,
+        restoration_gain: arguments.restoration_gain,
         transform: transform.clone(),
         runtime: Some(runtime()),
         components: arguments.components,

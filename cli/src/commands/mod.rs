@@ -101,6 +101,11 @@ fn parse_share(text: &str) -> Result<f32, String> {
     text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "legal are 0 to 1".into())
 }
 
+/// Reads a gain of restoration.
+fn parse_gain(text: &str) -> Result<f32, String> {
+    text.parse().ok().filter(|gain| (1.0..=4.0).contains(gain)).ok_or_else(|| "legal are 1 to 4".into())
+}
+
 /// Reads a frame rate: `25` or `30000/1001`.
 fn parse_framerate(text: &str) -> Result<(u32, u32), String> {
     let (n, d) = text.split_once('/').unwrap_or((text, "1"));

@@ -82,6 +82,8 @@ impl PicturePacker {
         let config = EncoderConfig {
             statistics: config.statistics,
             restoration_strength: config.restoration_strength,
+            // How much a video encoder will leave out is not known here.
+            restoration_gain: Some(1.0),
             transform: config.transform,
             runtime: config.runtime,
             components: config.components,

@@ -85,6 +85,16 @@ impl Encoder {
             None => Some(derived),
         };
     }
+
+    /// Raises the statistics of the fused tensor that were just taken by the gain of a frame of `qp`.
+    pub(super) fn raise_fused(&mut self, qp: u8) {
+        let gain = f64::from(self.gain.at(qp));
+        let pair = if self.config.statistics == StatisticsMode::Simplified { Pair::narrow } else { Pair::wide };
+        for fused in &mut self.signalled.fused {
+            let MeanStd { mean, std_dev } = MeanStd::from(*fused);
+            *fused = pair(MeanStd { mean: gain * mean, std_dev: gain * std_dev });
+        }
+    }
 }
 
 /// Statistics of both regions; a region without values takes those of the whole.

@@ -83,6 +83,14 @@ impl Fcm {
                     ensure!(strength <= 1.0, "chain {name:?}: after the last hyphen stands a strength from 0 to 1");
                     chain.wanted = Wanted::Task;
                     chain.config.restoration_strength = Some(strength);
+                } else if let Some(gain) = number("fcm-gain-") {
+                    let gain = gain?;
+                    ensure!(
+                        (1.0..=4.0).contains(&gain),
+                        "chain {name:?}: after the last hyphen stands a gain from 1 to 4"
+                    );
+                    chain.wanted = Wanted::Task;
+                    chain.config.restoration_gain = Some(gain);
                 } else if let Some(components) = name.strip_prefix("fcm-k") {
                     chain.components =
                         Some(super::number(components, 1, 1 << 16).with_context(|| format!("chain {name:?}"))?);
@@ -90,7 +98,7 @@ impl Fcm {
                     let mode = name.strip_prefix("fcm-").unwrap_or(name);
                     chain.config.statistics = mode.parse::<StatisticsMode>().map_err(|_| {
                         anyhow!(
-                            "chain {name:?}, legal are {}, fcm-restored-X, fcm-skip-X, fcm-rdoq-X and fcm-kN",
+                            "chain {name:?}, legal are {}, fcm-restored-X, fcm-gain-X, fcm-skip-X, fcm-rdoq-X and fcm-kN",
                             Self::NAMES.join(", ")
                         )
                     })?;

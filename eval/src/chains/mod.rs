@@ -210,13 +210,21 @@ mod tests {
 
     #[test]
     fn every_name_gives_the_chain_of_that_name() {
-        let others = ["fcm-skip-0.1", "fcm-rdoq-0.2", "fcm-restored-0.5", "fcm-k320", "fctm-svtav1", "fctm-vvenc-k64"];
+        let others = [
+            "fcm-skip-0.1",
+            "fcm-rdoq-0.2",
+            "fcm-restored-0.5",
+            "fcm-gain-1.25",
+            "fcm-k320",
+            "fctm-svtav1",
+            "fctm-vvenc-k64",
+        ];
         for name in NAMES.into_iter().chain(fcm::Fcm::NAMES).chain(others) {
             assert_eq!(by_name(name).unwrap().name(), name);
         }
         let error = by_name("fcm-nothing").err().unwrap().to_string();
         assert!(error.contains("fcm-nothing") && error.contains("fcm-z-score"), "{error}");
-        for name in ["fcm-skip--1", "fcm-rdoq-x", "fcm-restored-1.1", "fcm-k0"] {
+        for name in ["fcm-skip--1", "fcm-rdoq-x", "fcm-restored-1.1", "fcm-gain-0.9", "fcm-k0"] {
             assert!(by_name(name).is_err_and(|e| e.to_string().contains(name)), "{name}");
         }
     }

@@ -49,16 +49,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let transform = learn(&recipe, task, &network, threads, &arguments.cache.cache())?;
     output::write(&arguments.output, &transform.to_bytes())?;
     let (id, components, energy) = (transform.id().to_string(), transform.components(), transform.energy(u32::MAX));
-    let strength = transform.restoration().share();
+    let restoration = transform.restoration();
+    let (strength, gain) = (restoration.strength.share(), restoration.gain.factor());
     print(&if arguments.json {
         let (output, relevance) = (&arguments.output, transform.probe().is_some());
-        json!({"output": output, "id": id, "components": components, "energy": energy, "task": task, "relevance": relevance, "restoration_strength": strength})
+        json!({"output": output, "id": id, "components": components, "energy": energy, "task": task, "relevance": relevance, "restoration_strength": strength, "restoration_gain": gain})
             .to_string()
     } else {
         let output = arguments.output.display();
         let energy = 100.0 * energy;
         format!(
-            "{output}: {id}, {components} components, {energy:.2} % of the variance, restoration strength {strength}"
+            "{output}: {id}, {components} components, {energy:.2} % of the variance, restoration strength {strength}, gain {gain}"
         )
     })
 }

@@ -5,7 +5,7 @@ use crate::bitstream::bytes::Cursor;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{self, Limits};
 use crate::reduction::relevance::{MAX_WEIGHTS, Probe};
-use crate::refinement::RestorationStrength;
+use crate::refinement::{Restoration, RestorationGain, RestorationStrength};
 use sha2::{Digest, Sha256};
 
 const MAGIC: [u8; 4] = *b"FCMT";
@@ -19,9 +19,13 @@ const LEARNED: u8 = 3;
 const BIORTHOGONAL: u8 = 4;
 /// Version of files with a strength of restoration, which say behind it which of the versions up to 4 they are otherwise.
 const RESTORED: u8 = 5;
-/// Version of files with intra weights, which say the same and a strength of restoration, 16 = in full. The newest.
+/// Version of files with intra weights, which say the same and a strength of restoration, 16 = in full.
 const PREDICTED: u8 = 6;
-/// Bytes before the cells in the oldest version: magic, version, kind and strength from version 5 on, 1 reserved, layers, D, K, samples, total variance.
+/// Version of files with a gain of restoration, which say all of that, with intra weights or without. The newest.
+const GAINED: u8 = 7;
+/// What the kind of such a file is more where it has intra weights.
+const WITH_WEIGHTS: u8 = 8;
+/// Bytes before the cells in the oldest version: magic, version, kind and strength from version 5 on, gain from version 7 on, layers, D, K, samples, total variance.
 const FIXED: usize = 4 + 4 + 4 + 4 + 4 + 8 + 8;
 const CELL: usize = 12;
 const DIGEST: usize = 32;
@@ -35,7 +39,7 @@ struct Parts<'a> {
     variances: &'a [u8],
     /// Bias and weights.
     probe: Option<&'a [u8]>,
-    restoration: RestorationStrength,
+    restoration: Restoration,
     /// Three bytes a component.
     intra_weights: Option<&'a [u8]>,
     mapping: MappingParts<'a>,
@@ -146,10 +150,10 @@ impl Transform {
             return Err(Error::corrupt(format!("a transform that begins {:02x?}, not \"FCMT\"", &bytes[..4])));
         }
         let version = bytes[4];
-        if !(PLAIN..=PREDICTED).contains(&version) {
+        if !(PLAIN..=GAINED).contains(&version) {
             return Err(Error::new(
                 ErrorKind::Compatibility,
-                format!("a transform of version {version}, this build reads versions {PLAIN} to {PREDICTED}"),
+                format!("a transform of version {version}, this build reads versions {PLAIN} to {GAINED}"),
             ));
         }
         let (content, digest) = bytes.split_at(bytes.len() - DIGEST);
@@ -180,7 +184,7 @@ impl Transform {
         self
     }
 
-    /// The version but for the strength of restoration and intra weights.
+    /// The version but for restoration and intra weights.
     fn version(&self) -> u8 {
         match (&self.mapping, &self.probe) {
             (Mapping::Learned(_), _) => LEARNED,
@@ -194,10 +198,16 @@ impl Transform {
         let version = self.version();
         let mut bytes = Vec::with_capacity(self.length());
         bytes.extend_from_slice(&MAGIC);
-        bytes.extend_from_slice(&match (&self.intra_weights, self.restoration) {
-            (Some(_), strength) => [PREDICTED, version, strength.sixteenths(), 0],
-            (None, RestorationStrength::FULL) => [version, 0, 0, 0],
-            (None, partial) => [RESTORED, version, partial.sixteenths(), 0],
+        let Restoration { strength, gain } = self.restoration;
+        let sixteenths = strength.sixteenths();
+        bytes.extend_from_slice(&match (&self.intra_weights, strength, gain) {
+            (Some(_), _, RestorationGain::NONE) => [PREDICTED, version, sixteenths, 0],
+            (None, RestorationStrength::FULL, RestorationGain::NONE) => [version, 0, 0, 0],
+            (None, _, RestorationGain::NONE) => [RESTORED, version, sixteenths, 0],
+            (weights, _, gain) => {
+                let weights = if weights.is_some() { WITH_WEIGHTS } else { 0 };
+                [GAINED, version + weights, sixteenths, gain.sixteenths()]
+            }
         });
         bytes.extend_from_slice(&(self.cells.len() as u32).to_le_bytes());
         bytes.extend_from_slice(&self.dimension().to_le_bytes());
@@ -254,31 +264,38 @@ impl Transform {
 struct Version {
     /// Which of the versions up to 4 it is otherwise.
     kind: u8,
-    restoration: RestorationStrength,
+    restoration: Restoration,
     /// Whether it has intra weights.
     predicted: bool,
 }
 
 impl Version {
     fn read(c: &mut Cursor<'_>) -> Result<Self> {
-        let (version, kind, sixteenths) = match *c.take(4)? {
-            [version @ (RESTORED | PREDICTED), kind, sixteenths, 0] => (version, kind, sixteenths),
-            [kind, 0, 0, 0] => {
-                return Ok(Self { kind, restoration: RestorationStrength::FULL, predicted: false });
+        let (version, kind, strength, gain) = match *c.take(4)? {
+            [kind @ PLAIN..=BIORTHOGONAL, 0, 0, 0] => {
+                return Ok(Self { kind, restoration: Restoration::default(), predicted: false });
             }
+            [version @ (RESTORED | PREDICTED), kind, strength, 0] => (version, kind, strength, 16),
+            // A gain of one has no such file.
+            [GAINED, kind, strength, gain] if gain != 16 => (GAINED, kind, strength, gain),
             _ => return Err(Error::corrupt("a reserved bit is set")),
+        };
+        let (kind, predicted) = match version {
+            GAINED => (kind & !WITH_WEIGHTS, kind & WITH_WEIGHTS != 0),
+            _ => (kind, version == PREDICTED),
         };
         if !(PLAIN..=BIORTHOGONAL).contains(&kind) {
             return Err(Error::corrupt(format!("content of version {kind}, legal are {PLAIN} to {BIORTHOGONAL}")));
         }
-        let predicted = version == PREDICTED;
-        let (restoration, most) = match predicted {
-            true => (RestorationStrength::new(sixteenths), 16),
-            false => (RestorationStrength::partial(sixteenths), 15),
+        let (known, most) = match version {
+            RESTORED => (RestorationStrength::partial(strength), 15),
+            _ => (RestorationStrength::new(strength), 16),
         };
-        let restoration = restoration
-            .ok_or_else(|| Error::corrupt(format!("a strength of {sixteenths}/16, legal are 0 to {most}")))?;
-        Ok(Self { kind, restoration, predicted })
+        let strength =
+            known.ok_or_else(|| Error::corrupt(format!("a strength of {strength}/16, legal are 0 to {most}")))?;
+        let gain = RestorationGain::new(gain)
+            .ok_or_else(|| Error::corrupt(format!("a gain of {gain}/16, legal are 17 to 64")))?;
+        Ok(Self { kind, restoration: Restoration { strength, gain }, predicted })
     }
 }
 
@@ -375,7 +392,7 @@ mod tests {
 
     #[test]
     fn a_strength_of_restoration_is_version_5_with_the_version_it_would_have_behind_it() {
-        let strength = RestorationStrength::new(4).unwrap();
+        let strength = strength(4);
         let probed = transform().with_probe(Probe::new(1.0, vec![3.0]).unwrap()).unwrap();
         for (kind, plain) in [(1, transform()), (2, probed), (3, learned())] {
             let with = plain.clone().with_restoration(strength);
@@ -385,14 +402,14 @@ mod tests {
             let read = Transform::from_bytes(&bytes, &Limits::default()).unwrap();
             assert_eq!((read.id(), read.restoration()), (with.id(), strength));
             assert_ne!(read.id(), plain.id());
-            assert_eq!(with.with_restoration(RestorationStrength::FULL).to_bytes(), old);
+            assert_eq!(with.with_restoration(Restoration::default()).to_bytes(), old);
             every_flip_and_cut_is_refused(&bytes);
         }
     }
 
     #[test]
     fn intra_weights_are_version_6_with_the_strength_in_the_head_and_come_last() {
-        let strength = RestorationStrength::new(4).unwrap();
+        let strength = strength(4);
         let probed = transform().with_probe(Probe::new(1.0, vec![3.0]).unwrap()).unwrap();
         for (kind, plain) in [(1, transform()), (2, probed), (3, learned())] {
             let with = plain.clone().with_intra_weights(vec![[64, -1, 0], [127, -128, 2]]).unwrap();
@@ -412,7 +429,7 @@ mod tests {
 
     #[test]
     fn a_strength_beyond_what_is_legal_is_refused_whatever_the_checksum() {
-        let strength = RestorationStrength::new(0).unwrap();
+        let strength = strength(0);
         let predicted = transform().with_intra_weights(vec![[1; 3]; 2]).unwrap().to_bytes();
         let refused_of = |good: &[u8], at: usize, value: u8| {
             let mut content = good[..good.len() - DIGEST].to_vec();
@@ -427,6 +444,35 @@ mod tests {
         assert!(refused(6, 16).contains("a strength of 16/16, legal are 0 to 15"));
         assert!(refused(5, 5).contains("content of version 5, legal are 1 to 4"));
         assert!(refused(7, 1).contains("reserved"));
+        let gain = Restoration { gain: RestorationGain::new(17).unwrap(), ..Restoration::default() };
+        let gained = transform().with_restoration(gain).to_bytes();
+        for bad in [0, 15, 65] {
+            assert!(refused_of(&gained, 7, bad).contains(&format!("a gain of {bad}/16, legal are 17 to 64")), "{bad}");
+        }
+        assert!(refused_of(&gained, 7, 16).contains("reserved"));
+        assert!(refused_of(&gained, 5, 16).contains("content of version 16"));
+    }
+
+    #[test]
+    fn a_gain_is_version_7_with_or_without_intra_weights() {
+        let restoration = Restoration { gain: RestorationGain::new(24).unwrap(), ..strength(4) };
+        for (kind, plain) in [(1, transform()), (3, learned())] {
+            let predicted = plain.clone().with_intra_weights(vec![[64, -1, 0], [127, -128, 2]]).unwrap();
+            for (kind, plain) in [(kind, plain), (kind + 8, predicted)] {
+                let with = plain.clone().with_restoration(restoration);
+                let (bytes, old) = (with.to_bytes(), plain.to_bytes());
+                assert_eq!(bytes[4..8], [7, kind, 4, 24]);
+                assert_eq!(bytes[8..bytes.len() - DIGEST], old[8..old.len() - DIGEST]);
+                let read = Transform::from_bytes(&bytes, &Limits::default()).unwrap();
+                assert_eq!((read.id(), read.restoration()), (with.id(), restoration));
+                assert_eq!(read.intra_weights(), plain.intra_weights());
+                every_flip_and_cut_is_refused(&bytes);
+            }
+        }
+    }
+
+    fn strength(sixteenths: u8) -> Restoration {
+        RestorationStrength::new(sixteenths).unwrap().into()
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::relevance::Probe;
 use crate::error::{Error, Result};
 use crate::intra::IntraWeights;
 use crate::limits::Limits;
-use crate::refinement::RestorationStrength;
+use crate::refinement::Restoration;
 use crate::tensor::Layout;
 use std::sync::Arc;
 
@@ -73,7 +73,7 @@ pub struct Transform {
     total_variance: f64,
     samples: u64,
     probe: Option<Probe>,
-    restoration: RestorationStrength,
+    restoration: Restoration,
     /// One triple a component, shared since encoders and decoders keep transforms of their own.
     intra_weights: Option<Arc<[IntraWeights]>>,
     mapping: Mapping,
@@ -235,7 +235,7 @@ impl Transform {
             total_variance,
             samples,
             probe: None,
-            restoration: RestorationStrength::FULL,
+            restoration: Restoration::default(),
             intra_weights: None,
             mapping,
         };
@@ -254,8 +254,8 @@ impl Transform {
         Ok(Self { probe: Some(probe), ..self }.identified())
     }
 
-    /// The same transform for streams whose layers are restored so far, which makes it another one with an identity of its own.
-    pub fn with_restoration(self, restoration: RestorationStrength) -> Self {
+    /// The same transform for streams that are restored so, which makes it another one with an identity of its own.
+    pub fn with_restoration(self, restoration: Restoration) -> Self {
         Self { restoration, ..self }.identified()
     }
 
@@ -304,8 +304,8 @@ impl Transform {
         self.probe.as_ref()
     }
 
-    /// How far an encoder lets layers be restored unless it is told.
-    pub fn restoration(&self) -> RestorationStrength {
+    /// How an encoder lets features be restored unless it is told.
+    pub fn restoration(&self) -> Restoration {
         self.restoration
     }
 
