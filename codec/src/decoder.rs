@@ -19,7 +19,7 @@ use crate::reduction::inverse::{Fused, Inverse};
 use crate::reduction::learned::InferenceRuntime;
 use crate::refinement::Affine;
 #[cfg(feature = "calibrate")]
-use crate::refinement::Restoration;
+use crate::refinement::RestorationStrength;
 use crate::slices::{self, FrameRead};
 use crate::statistics::{self, FrameStatistics, MeanStd, StatisticsMode};
 use crate::tensor::{Dtype, Layout, TensorMut};
@@ -204,19 +204,11 @@ impl Decoder {
         }))
     }
 
-    /// The frame decoded last, restored otherwise than the stream says, the gain on top of the stream's.
+    /// The frame decoded last, its layers restored by another strength than the stream's.
     #[cfg(feature = "calibrate")]
-    pub(crate) fn restored_by(&mut self, restoration: Restoration) -> Result<&mut Stream> {
+    pub(crate) fn restored_by(&mut self, strength: RestorationStrength) -> Result<&mut Stream> {
         let stream = self.stream.as_mut().ok_or_else(|| Error::input("nothing was decoded"))?;
-        let signalled = stream.signalled.fused.clone();
-        for fused in &mut stream.signalled.fused {
-            fused.mean *= restoration.gain.factor();
-            fused.std_dev *= restoration.gain.factor();
-        }
-        stream.sequence.restoration = restoration.strength;
-        let refined = stream.refine_fused(quantiser::unit(stream.scale));
-        stream.signalled.fused = signalled;
-        refined?;
+        stream.sequence.restoration = strength;
         stream.refine_layers();
         Ok(stream)
     }

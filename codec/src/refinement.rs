@@ -74,8 +74,10 @@ impl RestorationGain {
     pub const NONE: Self = Self(16);
     /// Four times.
     const MOST: u8 = 64;
-    /// From this qp on a gain is in force in full; it fades to none at qp 0, where nothing is missing.
-    const FULL_FROM: u8 = 24;
+    /// Between these qps a gain is in force in full. Below it fades to none at qp 0, where nothing is missing.
+    const FULL: (u8, u8) = (24, 32);
+    /// Above it fades to none here, from where on what is left is noise as much as anything (docs/evaluation.md).
+    const NONE_FROM: u8 = 36;
 
     /// `sixteenths`, 16 to 64.
     pub const fn new(sixteenths: u8) -> Option<Self> {
@@ -106,8 +108,10 @@ impl RestorationGain {
 
     /// What is left of it in frames of `qp`.
     pub fn at(self, qp: u8) -> f32 {
-        let share = f32::from(qp.min(Self::FULL_FROM)) / f32::from(Self::FULL_FROM);
-        1.0 + share * (self.factor() - 1.0)
+        let (first, last) = Self::FULL;
+        let rising = f32::from(qp.min(first)) / f32::from(first);
+        let falling = f32::from(Self::NONE_FROM.saturating_sub(qp.max(last))) / f32::from(Self::NONE_FROM - last);
+        1.0 + rising.min(falling) * (self.factor() - 1.0)
     }
 }
 
@@ -124,6 +128,12 @@ pub struct Restoration {
     pub strength: RestorationStrength,
     /// Of the fused tensor: the encoder's affair, which signals statistics as much larger.
     pub gain: RestorationGain,
+}
+
+impl Restoration {
+    /// For features unlike those that a transform was calibrated on, of which it leaves out more: layers in full, and a gain of 1.25
+    /// (docs/evaluation.md).
+    pub const UNSEEN: Self = Self { strength: RestorationStrength::FULL, gain: RestorationGain(20) };
 }
 
 impl From<RestorationStrength> for Restoration {
@@ -208,12 +218,13 @@ mod tests {
     }
 
     #[test]
-    fn gains_are_sixteenths_from_one_to_four_and_fade_towards_qp_0() {
+    fn gains_are_sixteenths_from_one_to_four_and_fade_towards_fine_and_coarse_qps() {
         let gain = RestorationGain::of_factor(1.5).unwrap();
         assert_eq!((gain.sixteenths(), gain.factor()), (24, 1.5));
         assert_eq!(RestorationGain::new(16), Some(RestorationGain::NONE));
         assert_eq!((RestorationGain::new(15), RestorationGain::new(65)), (None, None));
-        assert_eq!([0, 12, 24, 63].map(|qp| gain.at(qp)), [1.0, 1.25, 1.5, 1.5]);
+        assert_eq!([0, 12, 24, 32].map(|qp| gain.at(qp)), [1.0, 1.25, 1.5, 1.5]);
+        assert_eq!([33, 34, 36, 63].map(|qp| gain.at(qp)), [1.375, 1.25, 1.0, 1.0]);
         assert_eq!(RestorationGain::NONE.at(40), 1.0);
         for bad in [0.9, 4.1, f32::NAN] {
             let message = RestorationGain::of_factor(bad).unwrap_err().to_string();

@@ -1,29 +1,27 @@
-//! How features should be restored: as a decoder gives them in each way, for someone to judge by what they are for.
+//! How far layers should be restored: features as a decoder gives them at each strength, for someone to judge by what they are for.
 //!
-//! The rate does not depend on it. So features of the calibration data are coded at a few qualities, restored in each way, and shown to the
-//! task. Of these very pictures the transform leaves out less than of others, so that little restoration looks better on them than it is; the
-//! preferred way has to be much worse to be given up (docs/evaluation.md).
+//! The rate does not depend on the strength. So features of the calibration data are coded at a few qualities, restored at each strength,
+//! and shown to the task; the fullest strength at which it does about as well as at the best is the transform's (docs/evaluation.md).
 
 use crate::decoder::{Decoder, DecoderConfig};
 use crate::encoder::{Encoder, EncoderConfig, FrameRequest, RateControl};
 use crate::error::Error;
 use crate::reduction::Transform;
-use crate::refinement::{Restoration, RestorationGain, RestorationStrength};
+use crate::refinement::RestorationStrength;
 use crate::tensor::{Dtype, Layout, TensorMut, TensorRef};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use std::sync::Arc;
 
-/// Ways that are tried, strength and gain in sixteenths: the preferred one, then strengths without a gain, the fullest first.
-const WAYS: [(u8, u8); 4] = [(16, 20), (16, 16), (8, 16), (0, 16)];
-/// Qualities, where accuracy falls; at all of them a gain is in force in full.
+/// Strengths that are tried, in sixteenths, the fullest first.
+const STRENGTHS: [u8; 5] = [16, 12, 8, 4, 0];
+/// Qualities: where accuracy falls.
 const QPS: [u8; 4] = [24, 28, 32, 36];
-/// By how much another way must do better than the preferred one, in scores of one variant.
-const LEAD: f64 = 0.125;
-/// By how much a weaker one of the others must do better than a fuller one: smaller gains are noise of the calibration pictures.
+/// By how much a weaker restoration must do better, in scores of one variant: smaller gains are noise of the calibration pictures, and what
+/// is small in other pictures needs its contrast.
 const MARGIN: f64 = 0.01;
 
-/// Restores features of one layout in every way.
+/// Restores features of one layout at every strength.
 pub struct RestorationTrial {
     transform: Arc<Transform>,
     layout: Layout,
@@ -32,8 +30,8 @@ pub struct RestorationTrial {
 }
 
 impl RestorationTrial {
-    /// Ways times qualities: how often [`Self::each`] gives features.
-    pub const VARIANTS: usize = WAYS.len() * QPS.len();
+    /// Strengths times qualities: how often [`Self::each`] gives features.
+    pub const VARIANTS: usize = STRENGTHS.len() * QPS.len();
 
     /// For features of `layout`, coded with `transform`.
     pub fn new(transform: &Transform, layout: Layout) -> Self {
@@ -53,7 +51,6 @@ impl RestorationTrial {
         for (q, qp) in QPS.into_iter().enumerate() {
             let config = EncoderConfig {
                 rate_control: RateControl::ConstantQp(qp),
-                restoration_gain: Some(1.0),
                 transform: Some(self.transform.clone()),
                 ..EncoderConfig::default()
             };
@@ -62,8 +59,8 @@ impl RestorationTrial {
             let transforms = vec![self.transform.clone()];
             let mut decoder = Decoder::new(DecoderConfig { transforms, ..DecoderConfig::default() })?;
             decoder.decode(&unit)?;
-            for (w, way) in ways().enumerate() {
-                let frame = decoder.restored_by(way)?;
+            for (s, strength) in strengths().enumerate() {
+                let frame = decoder.restored_by(strength)?;
                 for (n, (layer, to)) in self.layout.layers().iter().zip(&mut self.restored).enumerate() {
                     match layer.dtype {
                         Dtype::F32 => frame.write(n, TensorMut::F32(to))?,
@@ -74,42 +71,31 @@ impl RestorationTrial {
                         }
                     }
                 }
-                take(w * QPS.len() + q, &self.restored)?;
+                take(s * QPS.len() + q, &self.restored)?;
             }
         }
         Ok(())
     }
 
-    /// The way that is preferred while nothing speaks against it.
-    pub fn preferred() -> Restoration {
-        ways().next().unwrap_or_default()
-    }
-
-    /// The preferred way, unless variants score much better in another; then the fullest of those in which they score as in the best, or less
-    /// by no more than a margin. `scores` are one a variant.
+    /// The fullest strength at which variants score as they do at the best one, or less by no more than a margin. `scores` are one a
+    /// variant.
     ///
     /// # Errors
     /// `InvalidInput` for another number of scores.
-    pub fn choose(scores: &[f64]) -> Result<Restoration, Error> {
+    pub fn choose(scores: &[f64]) -> Result<RestorationStrength, Error> {
         if scores.len() != Self::VARIANTS {
             return Err(Error::input(format!("{} scores for {} variants", scores.len(), Self::VARIANTS)));
         }
         let means = scores.chunks_exact(QPS.len()).map(|scores| scores.iter().sum::<f64>() / QPS.len() as f64);
         let means: Vec<f64> = means.collect();
-        let best = means.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        if best - means[0] <= LEAD {
-            return Ok(Self::preferred());
-        }
-        let mut good = ways().zip(&means).skip(1).filter(|&(_, &mean)| mean >= best - MARGIN);
-        Ok(good.next().map(|(way, _)| way).unwrap_or_default())
+        let enough = means.iter().copied().fold(f64::NEG_INFINITY, f64::max) - MARGIN;
+        let mut good = strengths().zip(&means).filter(|&(_, &mean)| mean >= enough);
+        Ok(good.next().map(|(strength, _)| strength).unwrap_or_default())
     }
 }
 
-/// Every way, in order.
-fn ways() -> impl Iterator<Item = Restoration> {
-    WAYS.into_iter().filter_map(|(strength, gain)| {
-        Some(Restoration { strength: RestorationStrength::new(strength)?, gain: RestorationGain::new(gain)? })
-    })
+fn strengths() -> impl Iterator<Item = RestorationStrength> {
+    STRENGTHS.into_iter().filter_map(RestorationStrength::new)
 }
 
 #[cfg(test)]
@@ -132,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn layers_get_the_deviations_signalled_as_far_as_each_way_says() {
+    fn every_strength_gives_deviations_between_decoded_and_signalled() {
         for dtype in [Dtype::F32, Dtype::F16] {
             let layout = Layout::new(vec![Layer::new("", Shape::chw(4, 4, 6), dtype)], &Limits::default()).unwrap();
             let mut calibrator = Calibrator::new(layout.clone(), &Limits::default()).unwrap();
@@ -146,50 +132,35 @@ mod tests {
             let transform = calibrator.moments().unwrap().transform(Some(2)).unwrap();
             let mut deviations = [0.0; RestorationTrial::VARIANTS];
             let mut trial = RestorationTrial::new(&transform, layout);
-            let mut firsts = [0.0; RestorationTrial::VARIANTS];
             let take = |variant: usize, layers: &[Vec<f32>]| {
                 deviations[variant] = std_dev(&layers[0]);
-                firsts[variant] = layers[0][0];
                 Ok::<_, Error>(())
             };
             trial.each(&[tensor(3)], take).unwrap();
             let (original, quality) = (std_dev(&wide[3]), QPS.len() - 1);
-            let distances: Vec<f64> =
-                (0..WAYS.len()).map(|way| (deviations[way * QPS.len() + quality] / original - 1.0).abs()).collect();
-            assert_ne!(firsts[quality], firsts[QPS.len() + quality], "a gain changes values");
-            assert!(distances[0] < 1e-2 && distances[1] < 1e-2, "in full, whatever the gain: {distances:?}");
-            assert!(distances[1..].windows(2).all(|w| w[1] > w[0]), "{distances:?}");
-            assert!(distances[3] > 1e-2, "as decoded: {distances:?}");
+            let by_strength: Vec<f64> = (0..STRENGTHS.len()).map(|s| deviations[s * QPS.len() + quality]).collect();
+            assert!((by_strength[0] / original - 1.0).abs() < 1e-2, "in full: {by_strength:?}, {original}");
+            let last = by_strength[STRENGTHS.len() - 1];
+            assert!((last / original - 1.0).abs() > 1e-2, "as decoded: {by_strength:?}, {original}");
+            let distances = by_strength.windows(2).map(|w| (w[1] - original).abs() - (w[0] - original).abs());
+            assert!(distances.into_iter().all(|d| d > 0.0), "{by_strength:?}, {original}");
         }
     }
 
     #[test]
-    fn the_preferred_way_is_taken_unless_another_leads_by_much() {
+    fn the_fullest_is_taken_unless_a_weaker_one_scores_better_by_the_margin() {
         let mut scores = vec![1.0; RestorationTrial::VARIANTS];
+        let chosen = |scores: &[f64]| RestorationTrial::choose(scores).map(RestorationStrength::sixteenths);
+        assert_eq!(chosen(&scores).unwrap(), 16);
         let qps = QPS.len();
-        assert_eq!(chosen(&scores), WAYS[0]);
-        scores[3 * qps] += 0.9 * LEAD * qps as f64;
-        assert_eq!(chosen(&scores), WAYS[0]);
-        scores[3 * qps + 1] += 0.2 * LEAD * qps as f64;
-        assert_eq!(chosen(&scores), WAYS[3]);
-        assert!(RestorationTrial::choose(&scores[1..]).is_err());
-        assert_eq!(chosen(&[0.0; RestorationTrial::VARIANTS]), WAYS[0], "nothing to judge by");
-    }
-
-    #[test]
-    fn of_the_others_the_fullest_is_taken_that_a_weaker_one_does_not_beat_by_the_margin() {
-        let mut scores = vec![1.0; RestorationTrial::VARIANTS];
-        let qps = QPS.len();
-        scores[..qps].fill(0.0);
-        assert_eq!(chosen(&scores), WAYS[1]);
         scores[2 * qps + 1] += 0.9 * MARGIN * qps as f64;
-        assert_eq!(chosen(&scores), WAYS[1], "less than the margin better");
+        assert_eq!(chosen(&scores).unwrap(), 16, "less than the margin better");
         scores[2 * qps + 2] += 0.2 * MARGIN * qps as f64;
-        assert_eq!(chosen(&scores), WAYS[2]);
-    }
-
-    fn chosen(scores: &[f64]) -> (u8, u8) {
-        let Restoration { strength, gain } = RestorationTrial::choose(scores).unwrap();
-        (strength.sixteenths(), gain.sixteenths())
+        assert_eq!(chosen(&scores).unwrap(), STRENGTHS[2]);
+        scores[4 * qps] += 2.0 * MARGIN * qps as f64;
+        assert_eq!(chosen(&scores).unwrap(), STRENGTHS[2], "the last is best, but by less than the margin");
+        scores[4 * qps] += 2.0 * MARGIN * qps as f64;
+        assert_eq!(chosen(&scores).unwrap(), STRENGTHS[4]);
+        assert!(RestorationTrial::choose(&scores[1..]).is_err());
     }
 }

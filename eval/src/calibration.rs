@@ -31,7 +31,7 @@ const TASK_COMPONENTS: u32 = 192;
 /// little better and takes as much longer (docs/evaluation.md).
 const DIRECTIONS: u32 = 256;
 const MEASURED: u64 = 32;
-/// Pictures that the way of restoration is chosen on, spread over all.
+/// Pictures that the strength of restoration is chosen on, spread over all.
 const JUDGED: u64 = 64;
 /// Pictures that weights of intra prediction are learnt from, spread over all.
 const PREDICTED: u64 = 64;
@@ -251,7 +251,7 @@ pub fn read(path: &Path) -> Result<Transform> {
     Transform::from_bytes(&bytes, &Limits::default()).with_context(context)
 }
 
-/// Learns a transform with a probe by a recipe, fitted to the task with a way of restoration or not, unless that was done before.
+/// Learns a transform with a probe by a recipe, fitted to the task with a strength of restoration or not, unless that was done before.
 ///
 /// # Errors
 /// When a source cannot be read, the network fails, or there are not so many components.
@@ -290,8 +290,8 @@ pub fn learn(recipe: &Recipe, task: bool, network: &Network, threads: usize, cac
         let meter = sensitivity(&mut halves, &directions, every(MEASURED))?;
         let transform = moments.transform_for(Some(components), &meter)?;
         let transform = with_intra_weights(&mut halves, &transform, every(PREDICTED))?;
-        let restoration = restoration::choose(&mut halves, &transform, every(JUDGED), network.tracker().high)?;
-        transform.with_restoration(restoration)
+        let strength = restoration::strength(&mut halves, &transform, every(JUDGED), network.tracker().high)?;
+        transform.with_restoration(strength.into())
     } else {
         with_intra_weights(&mut halves, &moments.transform(Some(components))?, every(PREDICTED))?
     };

@@ -4,7 +4,7 @@
 mod onnx;
 
 use fcm_codec::reduction::{CellShape, NetworkPair};
-use fcm_codec::{Limits, Transform};
+use fcm_codec::{Limits, RestorationGain, Transform};
 use image::{Rgb, RgbImage};
 use onnx::{F32, constant, int, ints, model, node, value};
 use prost::Message;
@@ -262,14 +262,22 @@ fn a_transform_is_fitted_to_the_task_and_written_for_the_elements() {
     assert_eq!((&task["task"], &plain["task"]), (&true.into(), &false.into()));
     assert_ne!(task["id"], plain["id"]);
     assert_ne!(calibrate("close.fcmt", &["--patchworks", "0"])["id"], task["id"]);
-    // Version 6: with weights of intra prediction, and no gain, which this network gets along without; behind it stands what the file is otherwise.
+    // Version 6: with weights of intra prediction, 7: with a gain; behind it stands what the file is otherwise.
     let version = |name: &str| std::fs::read(folder.path(name)).unwrap()[4..6].to_vec();
     let (task_version, plain_version) = (version("task.fcmt"), version("plain.fcmt"));
     assert_eq!((&task_version[..], plain_version[0], plain_version[1] < 4), (&[6, 4][..], 6, true));
     let file = Transform::from_bytes(&std::fs::read(folder.path("task.fcmt")).unwrap(), &Limits::default()).unwrap();
     let (told, found) = (|what: &str| [&task, &plain].map(|of| of[what].as_f64().unwrap()), file.restoration());
     assert_eq!(told("restoration_strength"), [found.strength.share().into(), 1.0]);
-    assert_eq!(told("restoration_gain"), [found.gain.factor().into(), 1.0]);
+    assert_eq!((told("restoration_gain"), found.gain), ([1.0; 2], RestorationGain::NONE));
+    let unseen = [calibrate("unseen.fcmt", &["--unseen"]), calibrate("unseen-plain.fcmt", &["--unseen", "--plain"])];
+    for unseen in unseen {
+        assert_eq!(
+            (unseen["restoration_strength"].as_f64(), unseen["restoration_gain"].as_f64()),
+            (Some(1.0), Some(1.25))
+        );
+    }
+    assert_eq!(version("unseen.fcmt"), [7, 12]);
     // The file is what the chain learns.
     let arguments = ["--chains", "fcm-z-score,fcm-task,fcm-restored-0,fcm-restored-1", "--points", "fcm=20,34"];
     let (read, _) = folder.report(&[&arguments[..], &["--transform", "task.fcmt", "walk"]].concat());

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use fcm_analytics::detection::{Detection, Detector, DetectorConfig, Response, Tensor};
 use fcm_analytics::metrics::Agreement;
 use fcm_codec::reduction::calibrate::{Calibrator, IntraTrainer, SensitivityMeter};
-use fcm_codec::{ChannelOrder, Layer, Layout, Limits, Restoration, RestorationTrial, TensorRef, Transform};
+use fcm_codec::{ChannelOrder, Layer, Layout, Limits, RestorationStrength, RestorationTrial, TensorRef, Transform};
 use fcm_infer::{Model, ModelOptions};
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ const COMPONENTS: u32 = 256;
 /// Directions of the features that the network is asked about, on every so many-th street. More of both is a little better.
 const DIRECTIONS: u32 = 192;
 const EVERY: usize = 6;
-/// Boxes of this score and above begin tracks (chain.rs); how features are restored is judged by them.
+/// Boxes of this score and above begin tracks (chain.rs); how far layers are restored is judged by them.
 const HIGH: f32 = 0.45;
 
 /// Learns the transform and writes it where the elements can load it.
@@ -44,8 +44,8 @@ pub fn calibrate(network: &Network, out: &Path) -> Result<PathBuf> {
     let mut trainer = IntraTrainer::new(&transform, layout.clone(), &Limits::default())?;
     frames.iter().try_for_each(|tensors| trainer.add(&borrowed(tensors)))?;
     let transform = trainer.finish()?;
-    let restoration = restoration(&transform, layout, frames.iter().step_by(2), &mut back)?;
-    let transform = transform.with_restoration(restoration);
+    let strength = strength(&transform, layout, frames.iter().step_by(2), &mut back)?;
+    let transform = transform.with_restoration(strength.into());
     let path = out.join("street.fcmt");
     std::fs::write(&path, transform.to_bytes()).with_context(|| path.display().to_string())?;
     println!(
@@ -55,20 +55,19 @@ pub fn calibrate(network: &Network, out: &Path) -> Result<PathBuf> {
         transform.dimension(),
     );
     println!(
-        "Layers are restored by {} of the way, components {}-fold: the network finds about as much as it does at best",
-        restoration.strength.share(),
-        restoration.gain.factor()
+        "Layers are restored by {} of the way: the network finds about as much as it does at best",
+        strength.share()
     );
     Ok(path)
 }
 
-/// How features should be restored, told by what the network still finds in coarsely coded features.
-fn restoration<'a>(
+/// How far layers should be restored, told by what the network still finds in coarsely coded features.
+fn strength<'a>(
     transform: &Transform,
     layout: Layout,
     frames: impl Iterator<Item = &'a Vec<Vec<f32>>>,
     back: &mut Back,
-) -> Result<Restoration> {
+) -> Result<RestorationStrength> {
     let mut trial = RestorationTrial::new(transform, layout);
     let mut agreement = Agreement::new(RestorationTrial::VARIANTS, HIGH);
     for tensors in frames {

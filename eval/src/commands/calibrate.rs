@@ -4,6 +4,7 @@ use super::{CacheOptions, NetworkOptions, cores, print};
 use crate::calibration::{Recipe, Source, learn};
 use crate::output;
 use anyhow::Result;
+use fcm_codec::Restoration;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -26,6 +27,9 @@ pub struct Arguments {
     /// The Karhunen–Loève transform of the features, whatever the back half makes of them
     #[arg(long)]
     plain: bool,
+    /// For cameras that see what the pictures do not show: layers restored in full and components enlarged, whatever suits the pictures best
+    #[arg(long)]
+    unseen: bool,
     /// Transform to write
     #[arg(short, long, value_name = "T.fcmt")]
     output: PathBuf,
@@ -46,7 +50,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let Arguments { sources, patchworks, components, .. } = arguments;
     let recipe = Recipe { sources: sources.clone(), patchworks: *patchworks, components: *components };
     let task = !arguments.plain;
-    let transform = learn(&recipe, task, &network, threads, &arguments.cache.cache())?;
+    let mut transform = learn(&recipe, task, &network, threads, &arguments.cache.cache())?;
+    if arguments.unseen {
+        transform = transform.with_restoration(Restoration::UNSEEN);
+    }
     output::write(&arguments.output, &transform.to_bytes())?;
     let (id, components, energy) = (transform.id().to_string(), transform.components(), transform.energy(u32::MAX));
     let restoration = transform.restoration();
