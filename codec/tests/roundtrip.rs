@@ -234,22 +234,31 @@ fn encoders_follow_the_restoration_that_the_transform_says_unless_asked_otherwis
     let (strength, gain) = (RestorationStrength::new(8).unwrap(), RestorationGain::new(24).unwrap());
     let restoration = Restoration { strength, gain };
     let fitted = plain.clone().with_restoration(restoration);
-    let signalled = |transform: &Transform, gain, lossless| -> Result<f64> {
+    let signalled = |transform: &Transform, gain, lossless| -> Result<(f64, Vec<Vec<f32>>)> {
         let transform = Some(Arc::new(transform.clone()));
         let config = EncoderConfig { transform: transform.clone(), restoration_gain: gain, lossless, ..qp(30) };
         let (mut encoder, mut unit) = (Encoder::new(config, layout.clone())?, Vec::new());
         encoder.encode(&frame(&layout, 9, 0).tensors(), FrameRequest::default(), &mut unit)?;
         let transforms = transform.into_iter().collect();
         let mut decoder = Decoder::new(DecoderConfig { transforms, ..DecoderConfig::default() })?;
-        let Decoded::Frame(frame) = decoder.decode(&unit)? else { panic!("a whole frame") };
-        Ok(frame.statistics().fused.std_dev)
+        let fused = match decoder.decode(&unit)? {
+            Decoded::Frame(frame) => frame.statistics().fused.std_dev,
+            _ => panic!("a whole frame"),
+        };
+        Ok((fused, decoded_layers(&mut decoder, &unit)?))
     };
-    let one = signalled(&plain, None, false)?;
+    let (one, values) = signalled(&plain, None, false)?;
     let near = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-4;
-    assert!(near(signalled(&fitted, None, false)?, 1.5 * one));
-    assert!(near(signalled(&fitted, Some(1.0), false)?, one));
-    assert!(near(signalled(&plain, Some(2.0), false)?, 2.0 * one));
-    assert!(near(signalled(&fitted, Some(2.0), true)?, one), "nothing is missing in a lossless stream");
+    assert!(near(signalled(&fitted, None, false)?.0, 1.5 * one));
+    assert!(near(signalled(&fitted, Some(1.0), false)?.0, one));
+    assert!(near(signalled(&fitted, Some(2.0), true)?.0, one), "nothing is missing in a lossless stream");
+    let (two, enlarged) = signalled(&plain, Some(2.0), false)?;
+    assert!(near(two, 2.0 * one));
+    for (a, b) in enlarged.iter().zip(&values) {
+        let ((mean, std_dev), (as_mean, as_std_dev)) = (mean_std(a), mean_std(b));
+        assert!((mean - as_mean).abs() < 1e-2 * as_std_dev && (std_dev / as_std_dev - 1.0).abs() < 1e-2);
+        assert!(nmse(b, a) > 1e-3, "components are larger against the means of the transform");
+    }
     Ok(())
 }
 

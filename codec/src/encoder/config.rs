@@ -44,7 +44,8 @@ pub struct EncoderConfig {
     pub restoration_strength: Option<f32>,
     /// How many times its own statistics the fused tensor is restored to, 1 = just those to 4, to the nearest sixteenth: makes up for scores
     /// that sink with what coding leaves out. In force from qp 24 to 32, fading to none at 0 and 36. `None` = as the transform
-    /// says, or 1. Modes ecs and none have no such statistics, lossless streams nothing to make up for.
+    /// says, or 1. Modes ecs and none have no such statistics, lossless streams nothing to make up for, and with a
+    /// block DCT, which has no means that components could be larger against, layers restored in full stay as they are.
     pub restoration_gain: Option<f32>,
     /// Calibrated transform, a basis or a learned pair; `None` = block DCT, which needs no calibration.
     pub transform: Option<Arc<Transform>>,
