@@ -34,26 +34,6 @@ pub fn restoration_strength() -> glib::ParamSpec {
         .build()
 }
 
-/// `restoration-gain` where nothing was asked for: the transform says it.
-pub const GAIN_OF_TRANSFORM: f32 = 0.0;
-
-/// What a value of `restoration-gain` asks the codec for.
-pub fn asked_gain(value: f32) -> Option<f32> {
-    (value != GAIN_OF_TRANSFORM).then_some(value)
-}
-
-/// `restoration-gain`, of elements that encode.
-pub fn restoration_gain() -> glib::ParamSpec {
-    glib::ParamSpecFloat::builder("restoration-gain")
-        .nick("Restoration Gain")
-        .blurb("How many times its own statistics the fused tensor is restored to (1 = just those, up to 4; 0 = what the transform says, else 1)")
-        .minimum(GAIN_OF_TRANSFORM)
-        .maximum(4.0)
-        .default_value(GAIN_OF_TRANSFORM)
-        .mutable_ready()
-        .build()
-}
-
 /// `transform`, of the same: one file.
 pub fn transform() -> glib::ParamSpec {
     glib::ParamSpecString::builder("transform")

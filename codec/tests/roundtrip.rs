@@ -16,6 +16,11 @@ use streams::Basis;
 
 /// Decoded layers of one frame as binary32.
 fn decoded_layers(decoder: &mut Decoder, unit: &[u8]) -> Result<Vec<Vec<f32>>> {
+    Ok(decoded(decoder, unit)?.1)
+}
+
+/// The deviation of the fused tensor as it was signalled, and the layers.
+fn decoded(decoder: &mut Decoder, unit: &[u8]) -> Result<(f64, Vec<Vec<f32>>)> {
     let Decoded::Frame(mut frame) = decoder.decode(unit)? else { panic!("awaiting a random access point") };
     let layers = frame.layout().layers().to_vec();
     let mut out = Vec::new();
@@ -34,7 +39,7 @@ fn decoded_layers(decoder: &mut Decoder, unit: &[u8]) -> Result<Vec<Vec<f32>>> {
             }
         });
     }
-    Ok(out)
+    Ok((frame.statistics().fused.std_dev, out))
 }
 
 fn nmse(a: &[f32], b: &[f32]) -> f64 {
@@ -196,12 +201,8 @@ fn a_gain_enlarges_what_is_decoded_and_leaves_rate_and_layer_statistics_alone() 
             EncoderConfig { statistics, restoration_gain: gain, restoration_strength: Some(strength), ..qp(number) };
         let (mut encoder, mut unit) = (Encoder::new(config, layout.clone())?, Vec::new());
         encoder.encode(&features.tensors(), FrameRequest::default(), &mut unit)?;
-        let mut decoder = Decoder::new(DecoderConfig::default())?;
-        let fused = match decoder.decode(&unit)? {
-            Decoded::Frame(frame) => frame.statistics().fused.std_dev,
-            _ => panic!("a whole frame"),
-        };
-        Ok((unit.len(), fused, decoded_layers(&mut decoder, &unit)?.iter().map(|l| mean_std(l).1).collect()))
+        let (fused, layers) = decoded(&mut Decoder::new(DecoderConfig::default())?, &unit)?;
+        Ok((unit.len(), fused, layers.iter().map(|l| mean_std(l).1).collect()))
     };
     for statistics in [StatisticsMode::ZScore, StatisticsMode::Simplified] {
         let (bytes, fused, layers) = coded(34, None, 1.0, statistics)?;
@@ -240,12 +241,7 @@ fn encoders_follow_the_restoration_that_the_transform_says_unless_asked_otherwis
         let (mut encoder, mut unit) = (Encoder::new(config, layout.clone())?, Vec::new());
         encoder.encode(&frame(&layout, 9, 0).tensors(), FrameRequest::default(), &mut unit)?;
         let transforms = transform.into_iter().collect();
-        let mut decoder = Decoder::new(DecoderConfig { transforms, ..DecoderConfig::default() })?;
-        let fused = match decoder.decode(&unit)? {
-            Decoded::Frame(frame) => frame.statistics().fused.std_dev,
-            _ => panic!("a whole frame"),
-        };
-        Ok((fused, decoded_layers(&mut decoder, &unit)?))
+        decoded(&mut Decoder::new(DecoderConfig { transforms, ..DecoderConfig::default() })?, &unit)
     };
     let (one, values) = signalled(&plain, None, false)?;
     let near = |a: f64, b: f64| (a / b - 1.0).abs() < 1e-4;

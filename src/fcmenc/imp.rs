@@ -170,7 +170,7 @@ impl Stream {
             stats_threshold: self.settings.stats_threshold,
             statistics: self.settings.statistics.into(),
             restoration_strength: properties::asked_strength(self.settings.restoration_strength),
-            restoration_gain: properties::asked_gain(self.settings.restoration_gain),
+            restoration_gain: (self.settings.restoration_gain > 0.0).then_some(self.settings.restoration_gain),
             transform: self.transform.clone(),
             runtime: self.runtime.clone(),
             components: (self.settings.components > 0).then_some(self.settings.components),

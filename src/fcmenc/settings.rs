@@ -20,6 +20,7 @@ pub(super) struct Settings {
     pub statistics: StatisticsMode,
     /// −1: what the transform says.
     pub restoration_strength: f32,
+    /// 0: what the transform says.
     pub restoration_gain: f32,
     pub transform: Option<PathBuf>,
     pub components: u32,
@@ -50,7 +51,7 @@ impl Default for Settings {
             stats_threshold: codec.stats_threshold,
             statistics: codec.statistics.into(),
             restoration_strength: properties::STRENGTH_OF_TRANSFORM,
-            restoration_gain: properties::GAIN_OF_TRANSFORM,
+            restoration_gain: 0.0,
             transform: None,
             components: 0,
             background_offset: u32::from(codec.background_offset),
@@ -162,7 +163,14 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
             properties::stats_threshold(default.stats_threshold),
             properties::statistics(),
             properties::restoration_strength(),
-            properties::restoration_gain(),
+            glib::ParamSpecFloat::builder("restoration-gain")
+                .nick("Restoration Gain")
+                .blurb("How many times its own statistics the fused tensor is restored to (1 = just those, up to 4; 0 = what the transform says, else 1)")
+                .minimum(0.0)
+                .maximum(4.0)
+                .default_value(default.restoration_gain)
+                .mutable_ready()
+                .build(),
             properties::transform(),
             properties::components(),
             glib::ParamSpecUInt::builder("background-offset")

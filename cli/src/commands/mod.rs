@@ -13,6 +13,7 @@ use fcm_codec::{Dtype, FrameKind, Layer, Limits, Sequence, Transform};
 use serde::Serialize;
 use std::fs::{self, File};
 use std::io::Read;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -98,12 +99,17 @@ fn framerate_text((n, d): (u32, u32)) -> String {
 
 /// Reads a share of something whole.
 fn parse_share(text: &str) -> Result<f32, String> {
-    text.parse().ok().filter(|share| (0.0..=1.0).contains(share)).ok_or_else(|| "legal are 0 to 1".into())
+    parse_within(text, 0.0..=1.0)
 }
 
 /// Reads a gain of restoration.
 fn parse_gain(text: &str) -> Result<f32, String> {
-    text.parse().ok().filter(|gain| (1.0..=4.0).contains(gain)).ok_or_else(|| "legal are 1 to 4".into())
+    parse_within(text, 1.0..=4.0)
+}
+
+fn parse_within(text: &str, legal: RangeInclusive<f32>) -> Result<f32, String> {
+    let value = text.parse().ok().filter(|value| legal.contains(value));
+    value.ok_or_else(|| format!("legal are {} to {}", legal.start(), legal.end()))
 }
 
 /// Reads a frame rate: `25` or `30000/1001`.
