@@ -65,7 +65,7 @@ impl Default for RestorationStrength {
 /// How many times its own mean and deviation the fused tensor is restored to, in sixteenths: 16 = just those.
 ///
 /// What a transform and a coarse quantiser leave out of features takes evidence from whatever looks at them, so that scores sink. What is
-/// left, enlarged, makes up for some of that (docs/evaluation.md).
+/// left, enlarged, makes up for some of that (docs/experiments.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RestorationGain(u8);
 
@@ -76,7 +76,7 @@ impl RestorationGain {
     const MOST: u8 = 64;
     /// Between these qps a gain is in force in full. Below it fades to none at qp 0, where nothing is missing.
     const FULL: (u8, u8) = (24, 32);
-    /// Above it fades to none here, from where on what is left is noise as much as anything (docs/evaluation.md).
+    /// Above it fades to none here, from where on what is left is noise as much as anything (docs/experiments.md).
     const NONE_FROM: u8 = 36;
 
     /// `sixteenths`, 16 to 64.
@@ -132,7 +132,7 @@ pub struct Restoration {
 
 impl Restoration {
     /// For features unlike those that a transform was calibrated on, of which it leaves out more: layers in full, and a gain of 1.25
-    /// (docs/evaluation.md).
+    /// (docs/experiments.md).
     pub const UNSEEN: Self = Self { strength: RestorationStrength::FULL, gain: RestorationGain(20) };
 }
 

@@ -1,7 +1,7 @@
 //! How far layers should be restored: features as a decoder gives them at each strength, for someone to judge by what they are for.
 //!
 //! The rate does not depend on the strength. So features of the calibration data are coded at a few qualities, restored at each strength,
-//! and shown to the task; the fullest strength at which it does about as well as at the best is the transform's (docs/evaluation.md).
+//! and shown to the task; the fullest strength at which it does about as well as at the best is the transform's (docs/experiments.md).
 
 use crate::decoder::{Decoder, DecoderConfig};
 use crate::encoder::{Encoder, EncoderConfig, FrameRequest, RateControl};

@@ -25,10 +25,10 @@ use std::sync::Arc;
 /// Components kept when nothing else is asked for, as in `fcm calibrate`.
 const COMPONENTS: u32 = 640;
 /// The same of a transform fitted to a task, whose first ones hold most of what the task needs. More serve it a little better where objects are
-/// small and rates are high, and take longer (docs/evaluation.md).
+/// small and rates are high, and take longer (docs/experiments.md).
 const TASK_COMPONENTS: u32 = 192;
 /// Directions of the features along which a task is measured, and pictures that it is measured on, spread over all. More of either is a
-/// little better and takes as much longer (docs/evaluation.md).
+/// little better and takes as much longer (docs/experiments.md).
 const DIRECTIONS: u32 = 256;
 const MEASURED: u64 = 32;
 /// Pictures that the strength of restoration is chosen on, spread over all.

@@ -7,7 +7,7 @@ use crate::geometry::Rect;
 /// Below this score a cell's box is of no consequence.
 const FOUND: f32 = 0.05;
 /// What a box that moves by its own size counts against a score that goes from 0 to 1. With half of it boxes are placed a little worse, with
-/// double a little less is found; with an eighth boxes lose their place first (docs/evaluation.md).
+/// double a little less is found; with an eighth boxes lose their place first (docs/experiments.md).
 const BOXES: f32 = 32.0;
 /// Added to the variance of a score, so that scores of nearly 0 or 1 do not count without bounds.
 const SURE: f32 = 0.01;

@@ -3,7 +3,7 @@
 //! A level is the nearest one or none. Every choice minimises squared error / step² + λ · bits, greedily: positions in raster order and components from the strongest on,
 //! as they are coded, so that what a level is coded under is known but for the position's bucket. That is guessed from the values;
 //! where fewer components turn out to be worth their bits, the position is decided once more. Prediction is not chosen here: doing
-//! that by cost too was no better at equal accuracy (docs/evaluation.md).
+//! that by cost too was no better at equal accuracy (docs/experiments.md).
 
 use super::{LIMIT, Scaling};
 use crate::inner::native::contexts::{CLASSES, activity_after, activity_class, bound_of, bucket_of, place_of};
@@ -328,7 +328,7 @@ impl Walk<'_> {
     }
 
     /// The better of the nearest level for a rest and none, and its squared error less that of a zero plus λ · bits. `zero` and `one` are
-    /// the bits of its flag. Levels made smaller by one save bits too, but tracks suffer by more than that (docs/evaluation.md).
+    /// the bits of its flag. Levels made smaller by one save bits too, but tracks suffer by more than that (docs/experiments.md).
     #[inline(always)]
     fn choose(&self, rest: f32, place: Place, zero: f32, one: f32) -> (i32, f64) {
         let wanted = rest.abs();

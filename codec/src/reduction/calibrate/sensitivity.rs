@@ -18,7 +18,7 @@ use faer::{Accum, Mat, MatMut, MatRef, Par};
 /// Most directions that are measured: the outputs are computed once for each in every frame.
 pub const MAX_DIRECTIONS: u32 = 1024;
 /// What the squared error of the features counts (ρ) where the mean cost of the outputs' changes is 1. It keeps what no output of the
-/// calibration frames depended on; a third of it is about as good, three times as much a little worse (docs/evaluation.md).
+/// calibration frames depended on; a third of it is about as good, three times as much a little worse (docs/experiments.md).
 const FAITHFULNESS: f64 = 1.0;
 /// Size of a change, in standard deviations of a value: about what the quantiser does, where outputs are not linear.
 const CHANGE: f64 = 0.5;
