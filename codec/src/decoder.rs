@@ -12,11 +12,11 @@ use crate::kernels::moments::Moments;
 use crate::limits::{self, Limits};
 use crate::motion::Compensation;
 use crate::quantiser::{self, Steps, VALUE_MAX};
-use crate::reduction::Transform;
 use crate::reduction::forward;
 use crate::reduction::grid::Grid;
 use crate::reduction::inverse::{Fused, Inverse};
 use crate::reduction::learned::InferenceRuntime;
+use crate::reduction::{self, Transform};
 use crate::refinement::Affine;
 #[cfg(feature = "calibrate")]
 use crate::refinement::RestorationStrength;
@@ -289,7 +289,7 @@ impl Stream {
             levels: Levels::new(components, grid.height, grid.width),
             reconstruction: vec![0; components * positions],
             width: grid.width,
-            intra_weights: intra_weights(&sequence, transform)?,
+            intra_weights: intra_weights(&sequence, &grid, transform)?,
             compensation: Compensation::new(grid.height, grid.width),
             sum: 0,
             squares: 0,
@@ -528,14 +528,11 @@ impl Stream {
 }
 
 /// Weights of the intra prediction of a stream, one triple a component.
-fn intra_weights(sequence: &Sequence, transform: Option<&Transform>) -> Result<Vec<IntraWeights>> {
+fn intra_weights(sequence: &Sequence, grid: &Grid, transform: Option<&Transform>) -> Result<Vec<IntraWeights>> {
     if !sequence.intra_prediction {
         return Ok(Vec::new());
     }
-    let weights = transform.and_then(Transform::intra_weights);
-    let weights = weights.and_then(|weights| weights.get(..sequence.components as usize));
-    weights
-        .map(<[_]>::to_vec)
+    reduction::intra_weights(transform, grid, sequence.components as usize)
         .ok_or_else(|| Error::corrupt("intra prediction with a transform that has no weights for it"))
 }
 

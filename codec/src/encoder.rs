@@ -145,14 +145,15 @@ impl Encoder {
         let forward = Forward::new(&layout, grid.clone(), transform, components, runtime, config.threads)?;
         let (height, width, positions) = (grid.height, grid.width, grid.positions());
         let layers = layout.layers().len();
-        let weights = config::intra_weights(&config, components);
+        let weights = config::intra_weights(&config, &grid, components);
         let intra_prediction = !weights.is_empty();
+        let reduction = config.transform.as_ref().map_or(Reduction::Dct, |t| Reduction::Calibrated(t.id()));
         let sequence = Sequence {
-            version: Sequence::version_for(false, restoration.strength, intra_prediction),
+            version: Sequence::version_for(false, restoration.strength, intra_prediction.then_some(reduction)),
             layout,
             inner: InnerCodec::Native,
             statistics: config.statistics,
-            reduction: config.transform.as_ref().map_or(Reduction::Dct, |t| Reduction::Calibrated(t.id())),
+            reduction,
             components: components as u32,
             framerate: config.framerate,
             stats_period: config.stats_period,

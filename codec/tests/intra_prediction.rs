@@ -1,4 +1,4 @@
-//! Intra positions are predicted from those around them, by weights that a transform brings.
+//! Intra positions are predicted from those around them, by weights that a transform brings or a block DCT has.
 #![cfg(feature = "calibrate")]
 
 mod common;
@@ -131,6 +131,28 @@ fn a_learned_pair_has_weights_of_its_components() -> Result<()> {
     };
     let (with, without) = (bytes(true)?, bytes(false)?);
     assert!(with * 10 < without * 8, "{with} bytes, {without} without prediction");
+    Ok(())
+}
+
+#[test]
+fn without_a_transform_means_of_cells_are_predicted() -> Result<()> {
+    let of_dct = |intra_prediction, layout: &Layout| {
+        let config = EncoderConfig {
+            rate_control: RateControl::ConstantQp(16),
+            key_int_max: 4,
+            intra_prediction,
+            ..EncoderConfig::default()
+        };
+        let units = exact(&config, layout)?;
+        let sequence = Inspector::default().read_header(&units[0])?.clone();
+        Ok::<_, fcm_codec::Error>((units[0].len(), sequence.version, sequence.intra_prediction))
+    };
+    let (with, without) = (of_dct(true, &maps())?, of_dct(false, &maps())?);
+    assert_eq!(((with.1, with.2), (without.1, without.2)), ((7, true), (4, false)));
+    assert!(with.0 * 10 < without.0 * 9, "{} bytes, {} without prediction", with.0, without.0);
+    // The channels of a vector have nothing to do with each other.
+    let vectors = layout(&[(Shape::vector(60), Dtype::F32)]);
+    assert_eq!(of_dct(true, &vectors)?, of_dct(false, &vectors)?);
     Ok(())
 }
 

@@ -37,7 +37,7 @@ fn varint(out: &mut Vec<u8>, mut value: u32) {
 
 /// A random access unit of a few bytes that claims layers of these shapes: mode none, block DCT.
 fn claim(layers: &[(u32, u32, u32)], components: u32, data: &[u8]) -> Vec<u8> {
-    let mut sequence = vec![4, 3, 6];
+    let mut sequence = vec![7, 3, 22];
     varint(&mut sequence, layers.len() as u32);
     for &(c, h, w) in layers {
         sequence.push(1);

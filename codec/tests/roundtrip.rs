@@ -165,7 +165,7 @@ fn layers_are_restored_as_far_as_the_stream_says() -> Result<()> {
     let features = frame(&layout, 4, 0);
     // By strength: the deviations of the layers.
     let deviations = |statistics, share: Option<f32>| -> Result<(u8, Vec<f64>)> {
-        let config = EncoderConfig { statistics, restoration_strength: share, ..qp(34) };
+        let config = EncoderConfig { statistics, restoration_strength: share, intra_prediction: false, ..qp(34) };
         let (mut encoder, mut unit) = (Encoder::new(config, layout.clone())?, Vec::new());
         encoder.encode(&features.tensors(), FrameRequest::default(), &mut unit)?;
         let layers = decoded_layers(&mut Decoder::new(DecoderConfig::default())?, &unit)?;

@@ -228,6 +228,15 @@ fn sources() -> Vec<(&'static str, Stream)> {
     let partial = predicted.with_restoration(RestorationStrength::new(6).expect("a legal strength").into());
     let config = EncoderConfig { slice_size: 40, ..with(partial) };
     out.push(("intra-relevance-6", relevant(config.clone(), config.transform.as_deref().expect("a transform"))));
+    let layers = vec![
+        Layer::new("a", Shape::chw(2, 18, 26), Dtype::F32),
+        Layer::new("b", Shape::vector(200), Dtype::F16),
+        Layer::new("c", Shape::chw(3, 9, 13), Dtype::F16),
+    ];
+    let grid = Layout::new(layers, &Limits::default()).expect("a legal layout");
+    let reason =
+        "version 7, block DCT, means of maps predicted within frames, which move, a vector laid out over the grid";
+    out.push(("intra-dct-7", streams::moving(reason, EncoderConfig { slice_size: 200, ..base() }, grid, 6)));
     out
 }
 

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import time
+from collections import deque
 
 import torch
 
@@ -27,6 +28,8 @@ QP = (22.0, 42.0)
 SHARES = (0.15, 0.85)
 # Quantiser parameters that are measured on what is held out.
 HELD_QP = (24, 28, 32, 36, 40)
+# Pairs that are remembered where not all of a step are new.
+REMEMBERED = 1500
 # Weight of the layers' own error beside what the head makes of them, so that the restored layers stay layers.
 FAITHFUL = 0.03
 
@@ -44,16 +47,36 @@ def arguments():
     p.add_argument("--steps", type=int, default=6000)
     p.add_argument("--minutes", type=float, default=1e9, help="ends training early, the learning rate falls with the time then")
     p.add_argument("--batch", type=int, default=8, help="pairs of pictures in a step")
+    p.add_argument("--fresh", type=int, help="how many of these are new, the rest as seen before: for processors, which the front half keeps busy [batch]")
     p.add_argument("--rate", type=float, default=2.0, help="what 1000 bits count at qp 32, in findings lost")
     p.add_argument("--learning-rate", type=float, default=1e-3)
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    return p.parse_args()
+    args = p.parse_args()
+    args.fresh = args.batch if args.fresh is None else args.fresh
+    if not 1 <= args.fresh <= args.batch:
+        p.error(f"--fresh is {args.fresh}, legal are 1 to {args.batch}, the pairs in a step")
+    return args
 
 
 def source(text):
     path, _, stride = text.rpartition(":")
     return read(path, int(stride)) if path and stride.isdigit() else read(text, 1)
+
+
+class Memory:
+    """Layers of the pairs seen last, in half precision, as the codec gets them."""
+
+    def __init__(self, random):
+        self.pairs, self.random = deque(maxlen=REMEMBERED), random
+
+    def fill(self, layers, count):
+        """`layers` [2n,C,H,W], and those of so many pairs more that it is `count` pairs; remembers the new ones."""
+        new = list(zip(*(l.unflatten(0, (2, -1)).half().unbind(1) for l in layers)))
+        self.pairs.extend(new)
+        chosen = torch.randint(len(self.pairs), (count - len(new),), generator=self.random).tolist()
+        drawn = new + [self.pairs[n] for n in chosen]
+        return [torch.stack(values, 1).flatten(0, 1).float() for values in zip(*drawn)]
 
 
 class Training:
@@ -67,6 +90,7 @@ class Training:
         random = torch.Generator().manual_seed(args.seed)
         make = lambda names: Scenes([source(s) for s in names], self.network.size, self.network.pad, self.device, random)
         self.scenes = make(args.sources)
+        self.memory = Memory(random)
         self.held = make(args.validate) if args.validate else None
         reduction = Reduction(self.shapes, args.components, args.width)
         restoration = Restoration(self.shapes, args.components, args.width)
@@ -82,11 +106,14 @@ class Training:
             total, products, count = total + t, products + p, count + n
         return start_as_klt(reduction, restoration, self.shapes, total.cpu(), products.cpu(), count)
 
-    def features(self, pairs):
-        """Layers of pairs [B,2,3,H,W]: all first pictures, then all second ones; and what the head finds in them."""
+    def features(self, pairs, count=None):
+        """Layers of pairs [B,2,3,H,W] and of so many remembered ones that it is `count`: all first pictures, then all second ones; and what
+        the head finds in them."""
         pictures = pairs.transpose(0, 1).flatten(0, 1)
         with torch.no_grad():
             layers = self.network.features(pictures)
+            if count is not None and count > len(pairs):
+                layers = self.memory.fill(layers, count)
             return layers, self.network.head(layers)
 
     def losses(self, chain, layers, found, qp):
@@ -99,7 +126,7 @@ class Training:
         return lost[:half] + lost[half:], kilobits, findings[:half] + findings[half:], distortion(restored, layers)
 
     def step(self, qp):
-        layers, found = self.features(self.scenes.batch(self.args.batch))
+        layers, found = self.features(self.scenes.batch(self.args.fresh), self.args.batch)
         lost, kilobits, findings, error = self.losses(self.chain, layers, found, qp)
         # Per finding, so that crowded pictures may take more bits than empty ones.
         findings = findings.mean() + 1.0

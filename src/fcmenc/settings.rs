@@ -210,7 +210,7 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
                 .build(),
             glib::ParamSpecBoolean::builder("intra-prediction")
                 .nick("Intra Prediction")
-                .blurb("Predict positions that are not predicted from the frame before from those around them, with a transform that has weights for it")
+                .blurb("Predict positions that are not predicted from the frame before from those around them, by weights of the transform, or fixed ones without a transform")
                 .default_value(default.intra_prediction)
                 .mutable_ready()
                 .build(),

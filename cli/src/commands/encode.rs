@@ -76,8 +76,8 @@ pub struct Arguments {
     /// Whether blocks of positions may be predicted along motion vectors; false saves encoding time where much moves
     #[arg(long, value_name = "BOOL", default_value_t = EncoderConfig::default().motion_compensation, action = clap::ArgAction::Set)]
     motion_compensation: bool,
-    /// Whether positions that are not predicted from the frame before are predicted from those around them, with a transform that has
-    /// weights for it
+    /// Whether positions that are not predicted from the frame before are predicted from those around them, by weights of the transform, or
+    /// fixed ones without a transform
     #[arg(long, value_name = "BOOL", default_value_t = EncoderConfig::default().intra_prediction, action = clap::ArgAction::Set)]
     intra_prediction: bool,
     /// Bytes from which an error-resilient frame is cut into slices, 0 = never

@@ -11,7 +11,7 @@ use crate::statistics::StatisticsMode;
 use crate::tensor::{ChannelOrder, Dtype, Layer, Layout, Shape};
 
 /// Newest version of the format that this build reads.
-pub const VERSION: u8 = 6;
+pub const VERSION: u8 = 7;
 /// First version with picture inner codecs.
 const PICTURES: u8 = 2;
 /// First version in which components form groups and models start from the prior.
@@ -20,8 +20,10 @@ const GROUPED: u8 = 3;
 const MOTION: u8 = 4;
 /// First version with restoration in part.
 const PARTIAL_RESTORATION: u8 = 5;
-/// First version with intra prediction.
+/// First version with intra prediction, by the weights of a transform.
 const INTRA_PREDICTION: u8 = 6;
+/// First version in which the block DCT has weights too.
+const INTRA_PREDICTION_OF_DCT: u8 = 7;
 /// Tools of a sequence, from version 2 on: positions have a relevance.
 const TOOL_RELEVANCE: u8 = 1;
 /// From version 3 on: frames are entropy-coded independently and may be cut into slices.
@@ -103,15 +105,20 @@ pub struct Sequence {
     pub motion: bool,
     /// How far layers are moved to the statistics signalled. In full before version 5, and in modes ecs and none.
     pub restoration: RestorationStrength,
-    /// Whether intra positions are predicted from those around them, by weights of the transform. From version 6 on.
+    /// Whether intra positions are predicted from those around them, by weights of the reduction. From version 6 on, with a block DCT from 7 on.
     pub intra_prediction: bool,
 }
 
 impl Sequence {
-    /// The oldest version of streams of this inner codec that knows this strength, and intra prediction if there is any.
-    pub(crate) fn version_for(pictures: bool, restoration: RestorationStrength, intra_prediction: bool) -> u8 {
+    /// The oldest version of streams of this inner codec that knows this strength, and intra prediction of such a reduction if there is any.
+    pub(crate) fn version_for(
+        pictures: bool,
+        restoration: RestorationStrength,
+        intra_prediction: Option<Reduction>,
+    ) -> u8 {
         match (restoration, pictures) {
-            _ if intra_prediction => INTRA_PREDICTION,
+            _ if intra_prediction == Some(Reduction::Dct) => INTRA_PREDICTION_OF_DCT,
+            _ if intra_prediction.is_some() => INTRA_PREDICTION,
             (RestorationStrength::FULL, true) => PICTURES,
             (RestorationStrength::FULL, false) => MOTION,
             _ => PARTIAL_RESTORATION,
@@ -181,8 +188,8 @@ impl Sequence {
             return Err(Error::corrupt("a lossless stream with motion"));
         }
         let intra_prediction = tools & TOOL_INTRA_PREDICTION != 0;
-        if intra_prediction && reduction == Reduction::Dct {
-            return Err(Error::corrupt("intra prediction without a transform, whose weights it takes"));
+        if intra_prediction && reduction == Reduction::Dct && version < INTRA_PREDICTION_OF_DCT {
+            return Err(Error::corrupt(format!("intra prediction without a transform in version {version}")));
         }
         let restoration = if tools & TOOL_PARTIAL_RESTORATION == 0 {
             RestorationStrength::FULL
@@ -388,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn intra_prediction_is_a_tool_of_version_6_and_needs_a_transform() {
+    fn intra_prediction_is_a_tool_of_version_6_and_without_a_transform_of_version_7() {
         let mut bytes = Vec::new();
         let predicted = Sequence { version: 6, intra_prediction: true, ..sequence() };
         predicted.write(&mut bytes);
@@ -398,7 +405,10 @@ mod tests {
         bytes[0] = 5;
         assert_eq!(parse(&bytes).kind(), ErrorKind::Unsupported);
         bytes.clear();
-        Sequence { reduction: Reduction::Dct, ..predicted }.write(&mut bytes);
+        let without = Sequence { version: 7, reduction: Reduction::Dct, ..predicted };
+        without.write(&mut bytes);
+        assert_eq!(Sequence::parse(&bytes, &Limits::default()).unwrap(), without);
+        bytes[0] = 6;
         assert_eq!(parse(&bytes).kind(), ErrorKind::Corruption);
     }
 
@@ -433,10 +443,10 @@ mod tests {
     fn another_version_and_absurd_sizes_are_named() {
         let mut bytes = Vec::new();
         sequence().write(&mut bytes);
-        bytes[0] = 7;
+        bytes[0] = 8;
         let error = Sequence::parse(&bytes, &Limits::default()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Compatibility);
-        assert_eq!(error.to_string(), "a stream of format version 7, this build reads versions 1 to 6");
+        assert_eq!(error.to_string(), "a stream of format version 8, this build reads versions 1 to 7");
         let huge = [1, 0, 1, 1, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F, 2, 0, 1, 0, 1, 0];
         assert_eq!(Sequence::parse(&huge, &Limits::default()).unwrap_err().kind(), ErrorKind::LimitExceeded);
         let many = [1, 0, 0x81, 0x02];

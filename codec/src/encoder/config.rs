@@ -5,8 +5,9 @@ use crate::error::{Error, Result};
 use crate::intra::IntraWeights;
 use crate::limits::Limits;
 use crate::quantiser::QP_MAX;
-use crate::reduction::Transform;
+use crate::reduction::grid::Grid;
 use crate::reduction::learned::InferenceRuntime;
+use crate::reduction::{self, Transform};
 use crate::refinement::{Restoration, RestorationGain, RestorationStrength};
 use crate::statistics::StatisticsMode;
 use std::sync::Arc;
@@ -71,8 +72,8 @@ pub struct EncoderConfig {
     /// Whether blocks of positions may be predicted along vectors, which saves bits where cameras or objects move, and costs time only
     /// there. Of no effect on lossless streams. Default: true.
     pub motion_compensation: bool,
-    /// Whether intra positions are predicted from those around them, with a transform that has weights for it: fewer bits for random access
-    /// frames and for what comes into sight. Of no effect with other transforms, or none. Default: true.
+    /// Whether intra positions are predicted from those around them, by the weights of the transform, or fixed ones of a block DCT: fewer
+    /// bits for random access frames and for what comes into sight. Of no effect with transforms that have none. Default: true.
     pub intra_prediction: bool,
     /// Bytes from which a frame is cut into slices, each about as long as that: a lost one costs only itself and what is
     /// weaker. 0 = one slice a frame; of no effect unless `error_resilient`. Default: 1150, which fits into a packet.
@@ -177,10 +178,11 @@ pub(super) fn restoration(config: &EncoderConfig) -> Result<Restoration> {
     Ok(Restoration { strength: strength.unwrap_or(found.strength), gain })
 }
 
-/// Weights of the intra prediction that `config` asks for, one triple a component; none without it.
-pub(super) fn intra_weights(config: &EncoderConfig, components: usize) -> Vec<IntraWeights> {
-    let transform = config.transform.as_ref().filter(|_| config.intra_prediction);
-    transform.and_then(|t| t.intra_weights()).map_or_else(Vec::new, |weights| weights[..components].to_vec())
+/// Weights of the intra prediction that `config` asks for, one triple a component; none without it, or where nothing would be predicted.
+pub(super) fn intra_weights(config: &EncoderConfig, grid: &Grid, components: usize) -> Vec<IntraWeights> {
+    let weights =
+        config.intra_prediction.then(|| reduction::intra_weights(config.transform.as_deref(), grid, components));
+    weights.flatten().filter(|weights| weights.iter().any(|w| *w != [0; 3])).unwrap_or_default()
 }
 
 /// The background offset that `config` asks for.

@@ -101,7 +101,7 @@ impl PicturePacker {
         let format = tiling::format(count, grid.height, grid.width, depth, chroma, &encoder.config.limits)?;
         let tiling = Tiling::new(&format, count, grid.height, grid.width)?;
         let inner = InnerCodec::Picture(format);
-        let version = Sequence::version_for(true, encoder.sequence.restoration, false);
+        let version = Sequence::version_for(true, encoder.sequence.restoration, None);
         // The other tools are those of the native inner codec.
         let sequence = Sequence { version, inner, error_resilient: false, motion: false, ..encoder.sequence.clone() };
         let sequence = Arc::new(sequence);

@@ -3,9 +3,22 @@
 //! Orthonormal DCT-II over the rows and columns of each cell of each channel. Components are ordered by frequency, lowest first, so
 //! that they fall in variance on any features that are smooth in space.
 
-use super::grid::{Grid, LANES};
+use super::grid::{Grid, LANES, LayerCells};
 use crate::error::Result;
+use crate::intra::IntraWeights;
 use crate::limits::{self, Limits};
+
+/// Weights of the intra prediction of components of frequency 0 of maps (docs/bitstream.md §6.2). Together they are one, so that what
+/// all positions have in common is not coded again at each of them.
+const OF_MEANS: IntraWeights = [36, 36, -8];
+
+/// Weights of the intra prediction of the first `count` components, whose order is that of [`Dct::new`].
+pub fn intra_weights(grid: &Grid, count: usize) -> Vec<IntraWeights> {
+    // Values of a layer that is laid out have nothing to do with those beside them.
+    let of_layer = |l: &LayerCells| if l.laid_out { [0; 3] } else { OF_MEANS };
+    let means = grid.layers.iter().flat_map(|l| std::iter::repeat_n(of_layer(l), l.channels));
+    means.chain(std::iter::repeat([0; 3])).take(count).collect()
+}
 
 /// Where a component comes from.
 #[derive(Debug, Clone, Copy)]
@@ -178,5 +191,23 @@ mod tests {
         let dct = Dct::new(&grid, 6);
         let at: Vec<_> = dct.components.iter().map(|c| (c.layer, c.row, c.col)).collect();
         assert_eq!(at, [(0, 0, 0), (0, 0, 0), (1, 0, 0), (1, 0, 0), (1, 0, 0), (0, 0, 1)]);
+    }
+
+    #[test]
+    fn means_of_maps_are_predicted_and_nothing_else() {
+        let layers = vec![
+            Layer::new("", Shape::chw(2, 4, 4), Dtype::F32),
+            Layer::new("", Shape::vector(5), Dtype::F32),
+            Layer::new("", Shape::chw(1, 2, 2), Dtype::F32),
+        ];
+        let grid = Grid::new(&Layout::new(layers, &Limits::default()).unwrap(), &Limits::default()).unwrap();
+        let dct = Dct::new(&grid, grid.dimension);
+        let weights = intra_weights(&grid, grid.dimension);
+        assert_eq!(weights.len(), grid.dimension);
+        for (component, weights) in dct.components.iter().zip(weights) {
+            let mean = (component.row, component.col) == (0, 0) && component.layer != 1;
+            assert_eq!(weights, if mean { OF_MEANS } else { [0; 3] }, "{component:?}");
+        }
+        assert_eq!(intra_weights(&grid, 1), [OF_MEANS]);
     }
 }
