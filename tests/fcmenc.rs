@@ -141,6 +141,21 @@ fn one_access_unit_a_frame_in_one_memory_with_its_time() -> Result<()> {
 }
 
 #[test]
+fn settings_that_leave_little_of_the_features_are_told_once() -> Result<()> {
+    let features = Features::small();
+    for (qp, told) in [("32", true), ("26", false)] {
+        let mut bench = encoder(&features, &[("qp", qp)]);
+        for t in 0..3 {
+            bench.harness.push(features.buffer(t))?;
+        }
+        let advice = bench.advice();
+        assert_eq!(advice.len(), usize::from(told), "{advice:?}");
+        assert!(advice.iter().all(|text| text.contains("qp 32 without a transform")), "{advice:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn packetized_for_a_peer_that_asks_with_parameter_sets_in_the_caps() -> Result<()> {
     let features = Features::small();
     let mut bench = Bench::new(element("fcmenc", &[]));

@@ -85,6 +85,8 @@ struct Stream {
 enum Output {
     Event(gst::Event),
     Buffer(gst::Buffer),
+    /// What the settings are not good for.
+    Advice(String),
 }
 
 /// Why a buffer or caps could not be coded.
@@ -392,6 +394,7 @@ impl FcmEnc {
 
         if std::mem::take(&mut stream.tags_due) {
             out.push(Output::Event(stream.tag_event()));
+            out.extend(stream.encoder.as_ref().and_then(|e| e.config().advice()).map(Output::Advice));
         }
         if random_access {
             stream.last_key_unit = now.or(stream.last_key_unit);
@@ -413,6 +416,7 @@ impl FcmEnc {
                 // Why an event was refused shows in the result of the buffer after it.
                 Output::Event(event) => drop(self.srcpad.push_event(event)),
                 Output::Buffer(buffer) => result = Ok(self.srcpad.push(buffer)?),
+                Output::Advice(advice) => gst::element_imp_info!(self, gst::LibraryError::Settings, ["{advice}"]),
             }
         }
         result

@@ -214,11 +214,17 @@ impl Bench {
         self.messages(gst::MessageType::Warning)
     }
 
+    /// Texts of all information posted so far.
+    pub fn advice(&self) -> Vec<String> {
+        self.messages(gst::MessageType::Info)
+    }
+
     fn messages(&self, kind: gst::MessageType) -> Vec<String> {
         std::iter::from_fn(|| self.bus.pop_filtered(&[kind]))
             .map(|message| match message.view() {
                 gst::MessageView::Error(e) => e.error().to_string(),
                 gst::MessageView::Warning(w) => w.error().to_string(),
+                gst::MessageView::Info(i) => i.error().to_string(),
                 other => panic!("{other:?}"),
             })
             .collect()

@@ -3,7 +3,7 @@
 use super::{LayerReport, framerate_text, parse_framerate, parse_gain, parse_share, read_transform, runtime};
 use crate::feature_file::{FeatureReader, Values};
 use crate::output::OutputFile;
-use crate::progress::Progress;
+use crate::progress::{Progress, warn};
 use crate::report::{self, Table};
 use anyhow::{Context, Result};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -183,6 +183,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     let layout = reader.layout().clone();
     let context = || format!("cannot encode {}", arguments.input.display());
+    config.advice().iter().for_each(warn);
     let mut encoder = Encoder::new(config, layout.clone()).with_context(context)?;
     let mut output = OutputFile::create(&arguments.output)?;
 

@@ -132,6 +132,19 @@ fn arrays_without_frames_axis_are_one_frame() -> Result<()> {
 }
 
 #[test]
+fn a_coarse_quantiser_without_a_transform_is_warned_of() -> Result<()> {
+    let place = Place::new()?;
+    write_npz(&place.path("a.npz"), &features(2), Stored)?;
+    let coarse = place.run("encode a.npz -o a.fcm --qp 27")?.ok()?;
+    assert!(coarse.stderr().contains("warning: qp 27 without a transform"), "{}", coarse.stderr());
+    for fine in ["--qp 26", "--bitrate 50", "--qp 27 --lossless"] {
+        let run = place.run(&format!("encode a.npz -o a.fcm {fine}"))?.ok()?;
+        assert!(!run.stderr().contains("warning"), "{fine}: {}", run.stderr());
+    }
+    Ok(())
+}
+
+#[test]
 fn calibrated_transform_saves_rate_and_is_demanded_by_its_streams() -> Result<()> {
     let place = Place::new()?;
     let maps = |frames| features(frames).into_iter().take(2).collect::<Vec<_>>();

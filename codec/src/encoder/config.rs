@@ -93,6 +93,10 @@ pub struct EncoderConfig {
     pub limits: Limits,
 }
 
+/// Quantiser parameter above which networks lose most of what they find when the reduction is a block DCT (docs/experiments.md,
+/// "Without a transform").
+const COARSE_FOR_DCT: u8 = 26;
+
 impl Default for EncoderConfig {
     fn default() -> Self {
         Self {
@@ -119,6 +123,20 @@ impl Default for EncoderConfig {
             reference_scale: None,
             lossless: false,
             limits: Limits::default(),
+        }
+    }
+}
+
+impl EncoderConfig {
+    /// What speaks against these settings though they are legal, in words for whoever chose them; `None` = nothing.
+    pub fn advice(&self) -> Option<String> {
+        match self.rate_control {
+            RateControl::ConstantQp(qp) if qp > COARSE_FOR_DCT && self.transform.is_none() && !self.lossless => {
+                Some(format!(
+                    "qp {qp} without a transform leaves little of most features: take {COARSE_FOR_DCT} or less, or a calibrated transform"
+                ))
+            }
+            _ => None,
         }
     }
 }
