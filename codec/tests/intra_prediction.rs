@@ -2,22 +2,18 @@
 #![cfg(feature = "calibrate")]
 
 mod common;
-#[path = "common/networks.rs"]
-mod networks;
 #[path = "common/streams.rs"]
 mod streams;
 
 use common::{frame, layout, panned};
 use fcm_codec::bitstream::stream::Inspector;
-use fcm_codec::reduction::NetworkPair;
-use fcm_codec::reduction::calibrate::{Calibrator, IntraTrainer, PairCalibrator};
+use fcm_codec::reduction::calibrate::{Calibrator, IntraTrainer};
 use fcm_codec::{
     Decoded, Decoder, DecoderConfig, Dtype, Encoder, EncoderConfig, ErrorKind, FrameKind, FrameRequest, Layout, Limits,
     RateControl, Result, Shape, Transform,
 };
-use networks::{Linear, SOUND};
 use std::sync::Arc;
-use streams::{Basis, expect_exact, transform, write_all};
+use streams::{expect_exact, transform, write_all};
 
 fn maps() -> Layout {
     layout(&[(Shape::chw(4, 32, 40), Dtype::F32), (Shape::chw(6, 16, 20), Dtype::F16)])
@@ -47,7 +43,7 @@ fn config(transform: Transform) -> EncoderConfig {
 
 fn decoder(config: &EncoderConfig) -> Result<Decoder> {
     let transforms = config.transform.iter().cloned().collect();
-    Decoder::new(DecoderConfig { transforms, runtime: config.runtime.clone(), ..DecoderConfig::default() })
+    Decoder::new(DecoderConfig { transforms, ..DecoderConfig::default() })
 }
 
 /// Access units of a scene that moves and is cut in frame 6; every one decodes to what the encoder reconstructed.
@@ -111,26 +107,6 @@ fn every_kind_of_stream_is_predicted_exactly() -> Result<()> {
     let wild = transform(&[(4, 2, 2, false), (6, 1, 1, false)], 20, 3);
     let wild = (*wild).clone().with_intra_weights(vec![[127, 127, -128]; 20])?;
     exact(&config(wild), &odd)?;
-    Ok(())
-}
-
-#[test]
-fn a_learned_pair_has_weights_of_its_components() -> Result<()> {
-    let (layout, limits) = (maps(), Limits::default());
-    let basis = Arc::new(Basis::new(&[(4, 2, 2, false), (6, 1, 1, false)], 20, 1));
-    let networks = NetworkPair { reduction: SOUND.to_vec(), restoration: SOUND.to_vec() };
-    let runtime = Arc::new(Linear(basis));
-    let mut calibrator = PairCalibrator::new(layout.clone(), networks, 20, runtime.clone(), 1, &limits)?;
-    (0..24).try_for_each(|t| calibrator.add(&frame(&layout, 11, 7 * t).tensors()))?;
-    let transform = Transform::from_bytes(&calibrator.finish()?.to_bytes(), &limits)?;
-    let bytes = |intra_prediction| {
-        let config = EncoderConfig { runtime: Some(runtime.clone()), intra_prediction, ..config(transform.clone()) };
-        let units = exact(&config, &layout)?;
-        assert_eq!(Inspector::default().read_header(&units[0])?.intra_prediction, intra_prediction);
-        Ok(units[0].len())
-    };
-    let (with, without) = (bytes(true)?, bytes(false)?);
-    assert!(with * 10 < without * 8, "{with} bytes, {without} without prediction");
     Ok(())
 }
 

@@ -7,7 +7,6 @@ use crate::limits::Limits;
 use crate::quantiser;
 use crate::reduction::Transform;
 use crate::reduction::forward::Projection;
-use crate::reduction::grid::Grid;
 use crate::tensor::{Layout, TensorRef};
 
 /// Predictions come from quantised values. Weights are the best ones for values with the noise of this qp: on the fine side, since what
@@ -20,11 +19,8 @@ pub struct IntraTrainer {
     layout: Layout,
     projection: Projection,
     planes: Vec<f32>,
-    surroundings: Surroundings,
+    components: Vec<Normal>,
 }
-
-/// What the components of a transform have to do with themselves around them.
-pub(super) struct Surroundings(Vec<Normal>);
 
 /// Sums of products of a component around a position: of its neighbours with each other, and with the position.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,7 +40,7 @@ impl IntraTrainer {
         let components = transform.components() as usize;
         Ok(Self {
             planes: vec![0.0; components * projection.grid().positions()],
-            surroundings: Surroundings::new(components),
+            components: vec![Normal::default(); components],
             transform: transform.clone(),
             layout,
             projection,
@@ -58,7 +54,7 @@ impl IntraTrainer {
     pub fn set_layout(&mut self, layout: Layout, limits: &Limits) -> Result<()> {
         same_cells(self.transform.cells(), &self.layout, &layout, limits)?;
         self.projection = projection(&self.transform, &layout, limits)?;
-        self.planes = vec![0.0; self.transform.components() as usize * self.projection.grid().positions()];
+        self.planes = vec![0.0; self.components.len() * self.projection.grid().positions()];
         self.layout = layout;
         Ok(())
     }
@@ -72,7 +68,14 @@ impl IntraTrainer {
         self.projection.forget();
         self.projection.gather(tensors, 0.0, false);
         self.projection.project(&mut self.planes, 1);
-        self.surroundings.add(&self.planes, self.projection.grid());
+        let (positions, width) = (self.projection.grid().positions(), self.projection.grid().width);
+        for (normal, plane) in self.components.iter_mut().zip(self.planes.chunks_exact(positions)) {
+            for (p, &value) in plane.iter().enumerate() {
+                if let Some(around) = intra::neighbours(p, width) {
+                    normal.add(around.map(|p| f64::from(plane[p])), f64::from(value));
+                }
+            }
+        }
         Ok(())
     }
 
@@ -81,37 +84,15 @@ impl IntraTrainer {
     /// # Errors
     /// None in practice: there are as many weights as components.
     pub fn finish(self) -> Result<Transform> {
-        let variance = self.transform.total_variance() / f64::from(self.transform.dimension());
-        self.surroundings.give(self.transform, variance)
-    }
-}
-
-impl Surroundings {
-    pub fn new(components: usize) -> Self {
-        Self(vec![Normal::default(); components])
-    }
-
-    /// Adds the fused tensor of a frame, its `planes` on `grid`.
-    pub fn add(&mut self, planes: &[f32], grid: &Grid) {
-        for (normal, plane) in self.0.iter_mut().zip(planes.chunks_exact(grid.positions())) {
-            for (p, &value) in plane.iter().enumerate() {
-                if let Some(around) = intra::neighbours(p, grid.width) {
-                    normal.add(around.map(|p| f64::from(plane[p])), f64::from(value));
-                }
-            }
+        if self.components.iter().all(|normal| normal.count == 0.0) {
+            return Ok(self.transform);
         }
-    }
-
-    /// `transform`, whose components they are, with the weights for features of this `variance`, the mean over the values of all layers;
-    /// as it is where no positions lie side by side.
-    pub fn give(&self, transform: Transform, variance: f64) -> Result<Transform> {
-        if self.0.iter().all(|normal| normal.count == 0.0) {
-            return Ok(transform);
-        }
-        // The reference scale of such features, about, is the root of the variance.
-        let step = f64::from(quantiser::step(QP)) / quantiser::UNITS * variance.sqrt();
+        // The reference scale of such features, about: the root of the mean variance of their values.
+        let scale = (self.transform.total_variance() / f64::from(self.transform.dimension())).sqrt();
+        let step = f64::from(quantiser::step(QP)) / quantiser::UNITS * scale;
         let noise = step * step / 12.0;
-        transform.with_intra_weights(self.0.iter().map(|normal| normal.weights(noise)).collect())
+        let weights = self.components.iter().map(|normal| normal.weights(noise)).collect();
+        self.transform.with_intra_weights(weights)
     }
 }
 

@@ -1,7 +1,5 @@
-//! What a transform file says of a learned pair, measured on features: the variances of the components, and what they have to do with
-//! themselves around them; and how well the pair restores.
+//! What a transform file says of a learned pair, measured on features: the variances of the components, and how well the pair restores.
 
-use super::intra::Surroundings;
 use super::{Frame, same_cells};
 use crate::error::{Error, Result};
 use crate::limits::{self, Limits};
@@ -21,11 +19,9 @@ pub struct PairCalibrator {
     cells: Vec<CellShape>,
     open: Open,
     components: Vec<Sums>,
-    surroundings: Surroundings,
     /// By layer, over all frames: squared error and energy around the mean.
     errors: Vec<f64>,
     energies: Vec<f64>,
-    values: f64,
     samples: u64,
 }
 
@@ -116,10 +112,8 @@ impl PairCalibrator {
             cells,
             open,
             components: vec![Sums::default(); components as usize],
-            surroundings: Surroundings::new(components as usize),
             errors: vec![0.0; layers],
             energies: vec![0.0; layers],
-            values: 0.0,
             samples: 0,
         })
     }
@@ -153,7 +147,6 @@ impl PairCalibrator {
         for (sums, plane) in self.components.iter_mut().zip(planes.chunks_exact(positions)) {
             sums.add(plane);
         }
-        self.surroundings.add(planes, grid);
         for (n, values) in frame.values.iter().enumerate() {
             let mut restored = restoration.layer(n).iter();
             let (mut original, mut given, mut product) = (Sums::default(), Sums::default(), 0.0);
@@ -169,7 +162,6 @@ impl PairCalibrator {
             let correlation = covariance / (energy * given.variance()).sqrt();
             // With mean and deviation of the original, the squared error is 2 (1 - correlation) times the variance.
             let error = if correlation.is_finite() { 2.0 * (1.0 - correlation) } else { 1.0 };
-            self.values += count;
             self.energies[n] += count * energy;
             self.errors[n] += count * energy * error;
         }
@@ -183,7 +175,7 @@ impl PairCalibrator {
         layers.map(|(error, energy)| error / energy.max(f64::MIN_POSITIVE)).collect()
     }
 
-    /// The transform, with weights for the prediction of intra positions.
+    /// The transform.
     ///
     /// # Errors
     /// `InvalidInput` when nothing was added, or for networks without bytes.
@@ -193,7 +185,6 @@ impl PairCalibrator {
         }
         let variances: Vec<f32> = self.components.iter().map(|sums| sums.variance() as f32).collect();
         let total = variances.iter().map(|&v| f64::from(v)).sum();
-        let transform = Transform::learned(self.cells, self.networks, variances, total, self.samples)?;
-        self.surroundings.give(transform, self.energies.iter().sum::<f64>() / self.values)
+        Transform::learned(self.cells, self.networks, variances, total, self.samples)
     }
 }
