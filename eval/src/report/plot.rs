@@ -70,11 +70,16 @@ fn text(size: i32, h: HPos) -> TextStyle<'static> {
     ("sans", size).into_font().color(&INK).pos(Pos::new(h, VPos::Top))
 }
 
+/// Radius of what is left out of a hollow dot.
+const HOLE: i32 = 2;
+
 /// How a chain is drawn.
 struct Style {
     colour: RGBColor,
     /// Remote chains have squares.
     square: bool,
+    /// Chains for which no colour of their own is left have rings in place of dots.
+    hollow: bool,
 }
 
 /// The chains that are curves, with their style.
@@ -82,7 +87,8 @@ fn curves(sequence: &SequenceReport) -> Vec<(&str, Style)> {
     let several = |c: &&str| sequence.rows.iter().filter(|r| r.chain == **c).count() > 1;
     let style = |(n, chain): (usize, _)| {
         let chain: &str = chain;
-        (chain, Style { colour: COLOURS[n % COLOURS.len()], square: chain.starts_with("remote") })
+        let (colour, hollow) = (COLOURS[n % COLOURS.len()], n >= COLOURS.len());
+        (chain, Style { colour, square: chain.starts_with("remote"), hollow })
     };
     chains(&sequence.rows).into_iter().filter(several).enumerate().map(style).collect()
 }
@@ -163,6 +169,9 @@ fn panel(
         } else {
             chart.draw_series(points.iter().map(|p| Circle::new(*p, 4, style.colour.filled())))?;
         }
+        if style.hollow {
+            chart.draw_series(points.iter().map(|p| Circle::new(*p, HOLE, WHITE.filled())))?;
+        }
     }
     Ok(())
 }
@@ -175,6 +184,9 @@ fn legend(area: &Area<'_>, sequence: &SequenceReport, styles: &[(&str, Style)]) 
             area.draw(&Rectangle::new([(x + 18, y - 4), (x + 26, y + 4)], style.colour.filled()))?;
         } else {
             area.draw(&Circle::new((x + 22, y), 4, style.colour.filled()))?;
+        }
+        if style.hollow {
+            area.draw(&Circle::new((x + 22, y), HOLE, WHITE.filled()))?;
         }
         area.draw_text(chain, &text(19, HPos::Left), (x + 60, y - 10))?;
         y += 36;
@@ -198,6 +210,7 @@ fn legend(area: &Area<'_>, sequence: &SequenceReport, styles: &[(&str, Style)]) 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Row;
     use crate::report::tests::report;
     use crate::tests::Folder;
 
@@ -216,6 +229,17 @@ mod tests {
         // Two chains with several points; the third colour belongs to nobody.
         assert!(count(COLOURS[0]) > 2000 && count(COLOURS[1]) > 2000);
         assert_eq!(count(COLOURS[2]), 0);
+    }
+
+    #[test]
+    fn no_two_chains_look_alike() {
+        let mut sequence = report().sequences.remove(0);
+        let row = sequence.rows.iter().find(|r| r.chain != "uncompressed").expect("a coded chain").clone();
+        let chain = |n: usize| [1.0, 2.0].map(|kbit_s| Row { chain: format!("fcm-{n}"), kbit_s, ..row.clone() });
+        sequence.rows = (0..2 * COLOURS.len()).flat_map(chain).collect();
+        let styles: Vec<_> = curves(&sequence).iter().map(|(_, s)| (s.colour.rgb(), s.hollow)).collect();
+        assert_eq!(styles.len(), 2 * COLOURS.len());
+        assert!((1..styles.len()).all(|n| !styles[..n].contains(&styles[n])), "{styles:?}");
     }
 
     #[test]
