@@ -197,7 +197,7 @@ fn a_publisher_that_restarts_with_other_shapes_is_followed() -> Result<()> {
     let Some(broker) = Mosquitto::new()? else { return Ok(()) };
     let (subscriber, arrived) = subscriber(&broker, "s", false)?;
     let other = Features::one(fcm_codec::Shape::chw(5, 9, 7));
-    let streams = [Coded::small(FRAMES, 16)?, Coded::new(&other, FRAMES, &[("qp", "22")])?];
+    let streams = [Coded::small(FRAMES, 16)?, Coded::new(&other, FRAMES, &[("qp", "18")])?];
     for (n, coded) in streams.iter().enumerate() {
         let publisher = publisher(&broker, "p", UNITS)?;
         coded.feed(publisher.pipeline(), 0..FRAMES, PERIOD)?.finish()?;

@@ -87,7 +87,7 @@ fn tcp_clients_join_late_leave_and_come_back() -> Result<()> {
 fn a_tcp_sender_that_restarts_with_other_shapes_is_served_to_new_clients() -> Result<()> {
     let port = free_port();
     let other = Features::one(fcm_codec::Shape::chw(5, 9, 7));
-    for coded in [Coded::small(20, KEY_INT)?, Coded::new(&other, 20, &[("qp", "22")])?] {
+    for coded in [Coded::small(20, KEY_INT)?, Coded::new(&other, 20, &[("qp", "18")])?] {
         let server = tcp_server(port, "")?;
         let (receiver, arrived) =
             Running::receive(&format!("tcpclientsrc host=127.0.0.1 port={port} ! fcmparse ! fcmdec"))?;

@@ -416,7 +416,7 @@ impl FcmEnc {
                 // Why an event was refused shows in the result of the buffer after it.
                 Output::Event(event) => drop(self.srcpad.push_event(event)),
                 Output::Buffer(buffer) => result = Ok(self.srcpad.push(buffer)?),
-                Output::Advice(advice) => gst::element_imp_info!(self, gst::LibraryError::Settings, ["{advice}"]),
+                Output::Advice(advice) => gst::element_imp_info!(self, gst::LibraryError::Settings, ("{advice}")),
             }
         }
         result
