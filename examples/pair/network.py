@@ -44,7 +44,8 @@ def module(path):
 class SplitNetwork(nn.Module):
     """Front and back half, what pictures have to look like, and what the head's numbers mean."""
 
-    def __init__(self, description, models):
+    def __init__(self, description, models, size=None):
+        """`size`: height and width of pictures other than those it was made for, where it is all convolutions."""
         super().__init__()
         with open(description, "rb") as file:
             self.description = tomllib.load(file)
@@ -58,7 +59,7 @@ class SplitNetwork(nn.Module):
         # The order in which processors convolve fastest: a quarter of the front half's time.
         self.front.to(memory_format=torch.channels_last)
         # Cut networks do not always say the shapes between their halves.
-        self.size = tuple(picture[0][1][2:])
+        self.size = size or tuple(picture[0][1][2:])
         with torch.no_grad():
             shapes = [list(t.shape) for t in self.as_list(self.front(torch.zeros(1, 3, *self.size)))]
         self.layers = [(name, shape[1:]) for (name, _), shape in zip(layers, shapes)]

@@ -43,6 +43,7 @@ def arguments():
     p.add_argument("--validate", action="append", default=[], metavar="SOURCE", help="measured now and then, never learnt from")
     p.add_argument("--components", type=int, default=256)
     p.add_argument("--width", type=int, default=128, help="channels of the two small networks")
+    p.add_argument("--picture", type=size, metavar="HxW", help="train on pictures of this size; the pair fits all [the network's]")
     p.add_argument("--klt-pictures", type=int, default=400, help="pictures to begin with the Karhunen–Loève transform of")
     p.add_argument("--steps", type=int, default=6000)
     p.add_argument("--minutes", type=float, default=1e9, help="ends training early, the learning rate falls with the time then")
@@ -57,6 +58,11 @@ def arguments():
     if not 1 <= args.fresh <= args.batch:
         p.error(f"--fresh is {args.fresh}, legal are 1 to {args.batch}, the pairs in a step")
     return args
+
+
+def size(text):
+    height, _, width = text.partition("x")
+    return int(height), int(width)
 
 
 def source(text):
@@ -85,7 +91,7 @@ class Training:
         torch.manual_seed(args.seed)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
-        self.network = SplitNetwork(args.network, args.models).to(self.device)
+        self.network = SplitNetwork(args.network, args.models, args.picture).to(self.device)
         self.shapes = [shape for _, shape in self.network.layers]
         random = torch.Generator().manual_seed(args.seed)
         make = lambda names: Scenes([source(s) for s in names], self.network.size, self.network.pad, self.device, random)
