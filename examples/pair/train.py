@@ -112,13 +112,13 @@ class Training:
             total, products, count = total + t, products + p, count + n
         return start_as_klt(reduction, restoration, self.shapes, total.cpu(), products.cpu(), count)
 
-    def features(self, pairs, count=None):
+    def features(self, pairs, count=0):
         """Layers of pairs [B,2,3,H,W] and of so many remembered ones that it is `count`: all first pictures, then all second ones; and what
         the head finds in them."""
         pictures = pairs.transpose(0, 1).flatten(0, 1)
         with torch.no_grad():
             layers = self.network.features(pictures)
-            if count is not None and count > len(pairs):
+            if count > len(pairs):
                 layers = self.memory.fill(layers, count)
             return layers, self.network.head(layers)
 
