@@ -27,8 +27,7 @@ fn key_unit_events(bench: &mut Bench) -> Vec<gst::Structure> {
 fn defaults_are_those_of_the_codec() {
     let enc = element("fcmenc", &[]);
     let config = EncoderConfig::default();
-    let fcm_codec::RateControl::ConstantQp(qp) = config.rate_control else { panic!("the default is a constant qp") };
-    assert_eq!(enc.property::<u32>("qp"), u32::from(qp));
+    assert_eq!(enc.property::<u32>("qp"), 20);
     assert_eq!(enc.property::<u32>("bitrate"), 0);
     assert_eq!(enc.property::<u32>("key-int-max"), config.key_int_max);
     assert_eq!(enc.property::<u32>("stats-period"), config.stats_period);
@@ -138,6 +137,16 @@ fn one_access_unit_a_frame_in_one_memory_with_its_time() -> Result<()> {
     assert!(!s.has_field("transform") && !s.has_field("codec_data"));
     ensure!(caps.to_string().len() < 512, "{caps}");
     Ok(())
+}
+
+#[test]
+fn a_transform_coarsens_the_quantiser_that_nobody_chose() {
+    let enc = element("fcmenc", &[("transform", "street.fcmt")]);
+    assert_eq!(enc.property::<u32>("qp"), 32);
+    enc.set_property("qp", 20u32);
+    assert_eq!(enc.property::<u32>("qp"), 20);
+    let chosen_before = element("fcmenc", &[("qp", "20"), ("transform", "street.fcmt")]);
+    assert_eq!(chosen_before.property::<u32>("qp"), 20);
 }
 
 #[test]

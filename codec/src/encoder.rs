@@ -457,6 +457,7 @@ impl Encoder {
                     |qp| 7.0 * Quantiser::count_nonzero(planes, scale, Steps::new(qp, offset), relevance) as f64;
                 rate.choose(kind, self.config.key_int_max, estimate)
             }
+            (None, RateControl::DefaultQp) => RateControl::default_qp(self.config.transform.is_some()),
             (None, RateControl::ConstantQp(qp)) => qp,
             (None, RateControl::Bitrate { .. }) => unreachable!("a bit rate comes with a controller"),
         }
@@ -523,7 +524,7 @@ impl Clock {
 
 fn rate_controller(rate_control: RateControl) -> Option<RateController> {
     match rate_control {
-        RateControl::ConstantQp(_) => None,
+        RateControl::DefaultQp | RateControl::ConstantQp(_) => None,
         RateControl::Bitrate { kbit_per_second, frames_per_second } => {
             Some(RateController::new(kbit_per_second, frames_per_second))
         }

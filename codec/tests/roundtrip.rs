@@ -102,6 +102,26 @@ fn error_falls_with_qp_and_qp_0_is_near_lossless() -> Result<()> {
 }
 
 #[test]
+fn a_quantiser_that_nobody_chose_suits_the_transform() -> Result<()> {
+    let layout = pyramid();
+    let features = frame(&layout, 1, 0);
+    let basis = streams::transform(&[(8, 4, 4, false), (16, 2, 2, false), (24, 1, 1, false)], 8, 3);
+    for (transform, qp) in [(None, 20), (Some(basis), 32)] {
+        let mut encoder = Encoder::new(EncoderConfig { transform, ..EncoderConfig::default() }, layout.clone())?;
+        let encoded = |encoder: &mut Encoder| {
+            encoder.encode(&features.tensors(), FrameRequest::default(), &mut Vec::new()).map(|frame| frame.qp)
+        };
+        assert_eq!(encoded(&mut encoder)?, qp);
+        encoder.set_rate_control(RateControl::ConstantQp(7))?;
+        assert_eq!(encoded(&mut encoder)?, 7);
+        encoder.set_rate_control(RateControl::DefaultQp)?;
+        assert_eq!(encoded(&mut encoder)?, qp);
+        assert_eq!(encoder.config().advice(), None);
+    }
+    Ok(())
+}
+
+#[test]
 fn lossless_mode_gives_the_fixed_point_tensor_back() -> Result<()> {
     let layout = pyramid();
     let frames: Vec<_> = (0..5).map(|t| frame(&layout, 3, t)).collect();

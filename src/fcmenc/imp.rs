@@ -141,7 +141,7 @@ impl Stream {
 
     fn rate_control(&self) -> Result<RateControl, Error> {
         if self.settings.bitrate == 0 {
-            return Ok(RateControl::ConstantQp(self.settings.qp as u8));
+            return Ok(self.settings.qp.map_or(RateControl::DefaultQp, |qp| RateControl::ConstantQp(qp as u8)));
         }
         let framerate = self.framerate();
         if framerate.0 == 0 {
@@ -278,10 +278,10 @@ impl FcmEnc {
         if (qp, bitrate) == (stream.settings.qp, stream.settings.bitrate) {
             return Ok(());
         }
-        gst::debug!(CAT, imp = self, "qp={qp} bitrate={bitrate} from the next frame on");
         stream.tags_due |= bitrate != stream.settings.bitrate;
         (stream.settings.qp, stream.settings.bitrate) = (qp, bitrate);
         let rate_control = stream.rate_control()?;
+        gst::debug!(CAT, imp = self, "{rate_control:?} from the next frame on");
         stream.encoder.as_mut().map_or(Ok(()), |encoder| encoder.set_rate_control(rate_control))
     }
 

@@ -12,7 +12,8 @@ use std::sync::LazyLock;
 /// What the user wishes; the defaults are the codec's.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
-    pub qp: u32,
+    /// `None`: what suits the transform.
+    pub qp: Option<u32>,
     pub bitrate: u32,
     pub key_int_max: u32,
     pub stats_period: u32,
@@ -41,10 +42,7 @@ impl Default for Settings {
     fn default() -> Self {
         let codec = EncoderConfig::default();
         Self {
-            qp: match codec.rate_control {
-                RateControl::ConstantQp(qp) => qp.into(),
-                RateControl::Bitrate { .. } => unreachable!("the codec's default is a constant qp"),
-            },
+            qp: None,
             bitrate: 0,
             key_int_max: codec.key_int_max,
             stats_period: codec.stats_period,
@@ -70,11 +68,16 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// The constant qp chosen, or else the one that suits the transform.
+    fn qp(&self) -> u32 {
+        self.qp.unwrap_or_else(|| RateControl::default_qp(self.transform.is_some()).into())
+    }
+
     /// Takes the new value of property `name`.
     pub fn set(&mut self, name: &str, value: &glib::Value) {
         const TYPE: &str = "GObject checks the type of a property";
         match name {
-            "qp" => self.qp = value.get().expect(TYPE),
+            "qp" => self.qp = Some(value.get().expect(TYPE)),
             "bitrate" => self.bitrate = value.get().expect(TYPE),
             "key-int-max" => self.key_int_max = value.get().expect(TYPE),
             "stats-period" => self.stats_period = value.get().expect(TYPE),
@@ -108,7 +111,7 @@ impl Settings {
     /// Value of property `name`.
     pub fn get(&self, name: &str) -> glib::Value {
         match name {
-            "qp" => self.qp.to_value(),
+            "qp" => self.qp().to_value(),
             "bitrate" => self.bitrate.to_value(),
             "key-int-max" => self.key_int_max.to_value(),
             "stats-period" => self.stats_period.to_value(),
@@ -141,9 +144,9 @@ pub(super) fn properties() -> &'static [glib::ParamSpec] {
         vec![
             glib::ParamSpecUInt::builder("qp")
                 .nick("Quantiser")
-                .blurb("Quantiser parameter when bitrate is 0: 0 (near lossless) to 63 (unusable); the step doubles every 6")
+                .blurb("Quantiser parameter when bitrate is 0: 0 (near lossless) to 63 (unusable); the step doubles every 6 (unless set, 32 with a transform)")
                 .maximum(63)
-                .default_value(default.qp)
+                .default_value(default.qp())
                 .mutable_playing()
                 .build(),
             glib::ParamSpecUInt::builder("bitrate")

@@ -29,7 +29,8 @@ pub struct Arguments {
     #[arg(long, value_name = "T.fcmt")]
     transform: Option<PathBuf>,
     #[arg(long, value_name = "Q", value_parser = clap::value_parser!(u8).range(0..=63), conflicts_with = "bitrate",
-        help = format!("Quantiser of every frame, 0 (near lossless) to 63 (unusable){}", default_qp()))]
+        help = format!("Quantiser of every frame, 0 (near lossless) to 63 (unusable) [default: {}, without a transform {}]",
+            RateControl::default_qp(true), RateControl::default_qp(false)))]
     qp: Option<u8>,
     /// Long-run average rate to hold instead of a constant qp, in kbit/s at the frame rate
     #[arg(long, value_name = "KBITS", value_parser = clap::value_parser!(u32).range(1..))]
@@ -95,13 +96,6 @@ pub struct Arguments {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
-}
-
-fn default_qp() -> String {
-    match EncoderConfig::default().rate_control {
-        RateControl::ConstantQp(qp) => format!(" [default: {qp}]"),
-        RateControl::Bitrate { .. } => String::new(),
-    }
 }
 
 #[derive(Serialize)]

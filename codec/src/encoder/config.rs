@@ -15,6 +15,8 @@ use std::sync::Arc;
 /// How the encoder chooses the quantiser of a frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RateControl {
+    /// A constant quantiser parameter that leaves networks most of what they find: [`default_qp`](Self::default_qp).
+    DefaultQp,
     /// The same quantiser parameter for every frame, 0 (near lossless) to 63 (unusable). The step doubles every 6.
     ConstantQp(u8),
     /// A long-run average of `kbit_per_second` at `frames_per_second` frames a second.
@@ -26,10 +28,18 @@ pub enum RateControl {
     },
 }
 
+impl RateControl {
+    /// Quantiser parameter of streams for which none is chosen: 32 with a calibrated transform, 20 without. A block DCT spreads what
+    /// counts over more components, each of which loses it to a coarser quantiser sooner (docs/experiments.md, "Without a transform").
+    pub const fn default_qp(calibrated: bool) -> u8 {
+        if calibrated { 32 } else { 20 }
+    }
+}
+
 /// Settings of an [`Encoder`](super::Encoder). `Default` is the one source of the default values.
 #[derive(Debug, Clone)]
 pub struct EncoderConfig {
-    /// Quantiser or bit rate. Default: constant qp 32.
+    /// Quantiser or bit rate. Default: a constant qp that suits the transform.
     pub rate_control: RateControl,
     /// Most frames from one random access point to the next; 0 = only the first frame is one. Default: 32.
     pub key_int_max: u32,
@@ -100,7 +110,7 @@ const COARSE_FOR_DCT: u8 = 26;
 impl Default for EncoderConfig {
     fn default() -> Self {
         Self {
-            rate_control: RateControl::ConstantQp(32),
+            rate_control: RateControl::DefaultQp,
             key_int_max: 32,
             stats_period: 0,
             stats_threshold: 0.05,
