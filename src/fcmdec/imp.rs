@@ -2,13 +2,20 @@
 //!
 //! Locks as in `fcmenc`: the streaming thread takes the [`Stream`] out of its mutex while it works.
 
+mod downstream;
+mod lateness;
+mod loss;
+
+use self::downstream::Downstream;
+use self::lateness::Lateness;
+use self::loss::Loss;
 use super::Conceal;
 use super::settings::{self, Settings};
 use super::stats::Stats;
 use crate::caps::{self, CodedCaps, Framerate, TensorFormat, TensorInfo};
 use crate::coding_element::{self, CodingElement, EventsBehindCaps};
 use crate::force_key_unit::Pacer;
-use crate::tensor_io::{self, pool::TensorPool};
+use crate::tensor_io;
 use crate::{error, inference, statistics_meta, transform_files};
 use fcm_codec::bitstream::{FRAME_NUMBERS, InnerCodec, stream::Inspector};
 use fcm_codec::reduction::learned::InferenceRuntime;
@@ -20,21 +27,10 @@ use gst::prelude::*;
 use gst::subclass::prelude::*;
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 static CAT: LazyLock<gst::DebugCategory> =
     LazyLock::new(|| gst::DebugCategory::new("fcmdec", gst::DebugColorFlags::empty(), Some("Feature tensor decoder")));
-
-/// Least time between two warnings about lost frames.
-const WARNING_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What downstream said of its timing.
-#[derive(Debug, Clone, Copy)]
-struct Lateness {
-    /// Running time before which a frame comes too late.
-    earliest: gst::ClockTime,
-    proportion: f64,
-}
 
 /// What threads other than the streaming thread read or write.
 #[derive(Debug, Default)]
@@ -43,23 +39,6 @@ struct State {
     lateness: Option<Lateness>,
     /// What the caps query on the source pad answers with.
     offer: Option<(Vec<TensorInfo>, Framerate)>,
-}
-
-/// What is sent at present.
-struct Sent {
-    caps: gst::Caps,
-    format: TensorFormat,
-    tensors: Vec<TensorInfo>,
-    framerate: Framerate,
-}
-
-/// The downstream side of the stream.
-#[derive(Default)]
-struct Downstream {
-    sent: Option<Sent>,
-    pool: Option<(Vec<usize>, TensorPool)>,
-    /// Sticky events and gaps that came before the raw caps could be known.
-    waiting: Vec<gst::Event>,
 }
 
 /// What the streaming thread keeps from frame to frame.
@@ -109,15 +88,6 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Failure::Codec(error)
     }
-}
-
-/// Why an access unit gave no exact frame although the stream can go on.
-enum Loss {
-    Damaged(Error),
-    /// Predicted from a frame that is not there; how many frame numbers were skipped, if known.
-    Unpredictable(Option<u32>),
-    /// It gave one, which is not exactly what was coded.
-    Inexact(Damage),
 }
 
 /// The element.
@@ -215,38 +185,6 @@ impl FcmDec {
         Some(result)
     }
 
-    /// Chooses raw caps for these tensors, unless those sent say the same already and downstream did not ask anew.
-    fn negotiate(
-        &self,
-        downstream: &mut Downstream,
-        input: Option<&CodedCaps>,
-        tensors: Vec<TensorInfo>,
-        framerate: Framerate,
-        anew: bool,
-        out: &mut Vec<Output>,
-    ) -> Result<(), Failure> {
-        let same = |sent: &Sent| sent.tensors == tensors && sent.framerate == framerate;
-        if !anew && downstream.sent.as_ref().is_some_and(same) {
-            return Ok(());
-        }
-        let original = input.and_then(|input| input.original.as_deref());
-        let preferred =
-            original.and_then(|caps| caps::parse_raw(caps).ok()).map_or(TensorFormat::Static, |raw| raw.format);
-        self.state.lock().unwrap().offer = Some((tensors.clone(), framerate));
-        let peer = self.srcpad.peer_query_caps(None);
-        let Some((chosen, format)) = caps::fixate_raw(&tensors, framerate, preferred, original, &peer) else {
-            let ours = caps::raw_caps(&caps::RawCaps { format: preferred, tensors, framerate });
-            return Err(Failure::NotNegotiated(format!("the stream holds {ours}, downstream takes {peer}")));
-        };
-        gst::debug!(CAT, imp = self, "sending {chosen}");
-        if downstream.sent.as_ref().is_none_or(|sent| sent.caps != chosen) {
-            out.push(Output::Event(gst::event::Caps::new(&chosen)));
-        }
-        downstream.sent = Some(Sent { caps: chosen, format, tensors, framerate });
-        out.extend(downstream.waiting.drain(..).map(Output::Event));
-        Ok(())
-    }
-
     fn set_caps(&self, stream: &mut Stream, caps: &gst::CapsRef) -> Result<Vec<Output>, Failure> {
         let coded = CodedCaps::parse(caps)?;
         if let Some(name) = coded.inner_codec.as_deref().filter(|&name| name != InnerCodec::Native.name()) {
@@ -271,151 +209,6 @@ impl FcmDec {
             self.negotiate(&mut stream.downstream, stream.input.as_ref(), tensors, framerate, true, &mut out)?;
         }
         Ok(out)
-    }
-
-    /// Counts and reports an access unit that gave no frame, and asks for a random access point.
-    /// `discont`: the buffer says that something before it is missing.
-    fn lose(
-        &self,
-        stream: &mut Stream,
-        settings: &Settings,
-        loss: Loss,
-        discont: bool,
-    ) -> Result<Vec<Output>, Failure> {
-        let mut out = Vec::new();
-        let fresh = !std::mem::replace(&mut stream.losing, true);
-        if !matches!(loss, Loss::Inexact(_)) {
-            stream.discont = true;
-            stream.last_number = None;
-        }
-        let problem = {
-            let stats = &mut self.state.lock().unwrap().stats;
-            match &loss {
-                Loss::Damaged(error) => {
-                    stats.corrupt += 1;
-                    Some(format!("an access unit cannot be decoded: {error}"))
-                }
-                Loss::Unpredictable(missing) => {
-                    stats.awaiting += 1;
-                    match missing.filter(|&n| n > 0 && fresh) {
-                        Some(n) => {
-                            stats.missing += u64::from(n);
-                            Some(format!("{n} access units are missing"))
-                        }
-                        // Joining a stream in its middle is no fault.
-                        None => (fresh && stream.had_output).then(|| "the stream is not continuous".to_owned()),
-                    }
-                }
-                Loss::Inexact(damage) => {
-                    stats.inexact += 1;
-                    stats.missing += u64::from(damage.missing.unwrap_or(0));
-                    let (came, all) = damage.groups;
-                    match damage.missing {
-                        _ if came < all => {
-                            Some(format!("slices are missing: {came} of {all} groups of components came"))
-                        }
-                        Some(n) if n > 0 => Some(format!("{n} access units are missing")),
-                        _ => fresh.then(|| "the stream is not continuous".to_owned()),
-                    }
-                }
-            }
-        };
-        if let Some(problem) = problem {
-            gst::warning!(CAT, imp = self, "{problem}");
-            stream.unreported += 1;
-            if stream.last_warning.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
-                let times = match std::mem::take(&mut stream.unreported) {
-                    1 => String::new(),
-                    n => format!(" ({n} such events since the last warning)"),
-                };
-                stream.last_warning = Some(Instant::now());
-                let effect = if matches!(loss, Loss::Inexact(_)) { "inexact" } else { "lost" };
-                out.push(Output::Warning(format!(
-                    "{problem}; frames are {effect} up to the next random access point{times}"
-                )));
-            }
-        }
-        if settings.automatic_request_sync_points {
-            let interval = Duration::from(settings.min_force_key_unit_interval);
-            let new_loss = discont
-                || match loss {
-                    Loss::Damaged(_) => true,
-                    Loss::Unpredictable(_) => false,
-                    Loss::Inexact(damage) => damage.missing != Some(0) || damage.groups.0 < damage.groups.1,
-                };
-            if let Some(request) = stream.requests.ask(new_loss, interval) {
-                out.push(Output::Upstream(request));
-                self.state.lock().unwrap().stats.sync_requests += 1;
-            }
-        }
-        if let Loss::Damaged(error) = loss {
-            stream.errors_in_a_row = stream.errors_in_a_row.saturating_add(1);
-            if u32::try_from(settings.max_errors).is_ok_and(|most| stream.errors_in_a_row > most) {
-                return Err(error.into());
-            }
-        }
-        Ok(out)
-    }
-
-    /// Adds what stands in for the frame of `buffer`, which cannot be decoded, to `out`.
-    fn conceal(
-        &self,
-        stream: &mut Stream,
-        settings: &Settings,
-        buffer: &gst::BufferRef,
-        mut out: Vec<Output>,
-    ) -> Vec<Output> {
-        let Some(((last, statistics), layout)) = stream.last_raw.as_ref().zip(stream.layout.as_ref()) else {
-            return out;
-        };
-        let most = if settings.conceal_frames == 0 { u32::MAX } else { settings.conceal_frames };
-        if settings.conceal != Conceal::Repeat || stream.repeated >= most {
-            return out;
-        }
-        stream.repeated += 1;
-        let mut raw = gst::Buffer::new();
-        let unshared = raw.make_mut();
-        let of_this = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS | gst::BufferCopyFlags::META;
-        let copied = last
-            .copy_into(unshared, gst::BufferCopyFlags::MEMORY, ..)
-            .and_then(|()| buffer.copy_into(unshared, of_this, ..));
-        if let Err(error) = copied {
-            gst::warning!(CAT, imp = self, "the last frame cannot be repeated: {error}");
-            return out;
-        }
-        unshared.unset_flags(gst::BufferFlags::DISCONT | gst::BufferFlags::DELTA_UNIT | gst::BufferFlags::HEADER);
-        mark_repeated(unshared, layout, statistics, stream.repeated);
-        self.state.lock().unwrap().stats.concealed += 1;
-        out.push(Output::Buffer(raw));
-        out
-    }
-
-    /// Adds what stands in for `missing` frames between the last frame and one of time `pts`.
-    fn fill(
-        &self,
-        stream: &Stream,
-        settings: &Settings,
-        missing: u32,
-        pts: Option<gst::ClockTime>,
-        out: &mut Vec<Output>,
-    ) {
-        let Some(((last, statistics), layout)) = stream.last_raw.as_ref().zip(stream.layout.as_ref()) else { return };
-        let Some((from, to)) = last.pts().zip(pts).filter(|(from, to)| from < to) else { return };
-        let most = if settings.conceal_frames == 0 { u32::MAX } else { settings.conceal_frames };
-        let step = (to - from) / u64::from(missing + 1);
-        for n in 1..=missing.min(most) {
-            let mut raw = gst::Buffer::new();
-            let unshared = raw.make_mut();
-            if let Err(error) = last.copy_into(unshared, gst::BufferCopyFlags::MEMORY, ..) {
-                gst::warning!(CAT, imp = self, "the last frame cannot be repeated: {error}");
-                return;
-            }
-            unshared.set_pts(from + step * u64::from(n));
-            unshared.set_duration(last.duration());
-            mark_repeated(unshared, layout, statistics, n);
-            self.state.lock().unwrap().stats.concealed += 1;
-            out.push(Output::Buffer(raw));
-        }
     }
 
     fn decode(&self, stream: &mut Stream, buffer: &gst::Buffer) -> Result<Vec<Output>, Failure> {
@@ -475,32 +268,19 @@ impl FcmDec {
             gap = missing;
         }
 
-        let segment = stream.segment.as_ref();
-        let pts = buffer.pts();
-        let end = pts.map(|pts| pts + buffer.duration().unwrap_or(gst::ClockTime::ZERO));
-        let running_time = segment.zip(pts).and_then(|(segment, pts)| segment.to_running_time(pts));
-        let running_end = segment.zip(end).and_then(|(segment, end)| segment.to_running_time(end));
-        let lateness = self.state.lock().unwrap().lateness.filter(|_| settings.qos && stream.had_output);
-        if let Some((lateness, end)) = lateness.zip(running_end).filter(|(lateness, end)| *end < lateness.earliest) {
-            // The frame was decoded, since later ones are predicted from it; only writing it is spared.
-            let stats = {
-                let stats = &mut self.state.lock().unwrap().stats;
-                stats.dropped += 1;
-                stats.decode_time += started.elapsed();
-                stats.clone()
-            };
+        // The frame was decoded, since later ones are predicted from it; only writing it is spared.
+        let late = {
+            let state = &mut self.state.lock().unwrap();
+            let may_be = settings.qos && stream.had_output;
+            let late = may_be.then(|| self.too_late(state, stream.segment.as_ref(), buffer)).flatten();
+            if late.is_some() {
+                state.stats.decode_time += started.elapsed();
+            }
+            late
+        };
+        if let Some(message) = late {
+            gst::debug!(CAT, imp = self, "frame {number} comes too late, not sent");
             stream.discont = true;
-            let jitter = lateness.earliest.nseconds() as i64 - end.nseconds() as i64;
-            let message = gst::message::Qos::builder(false)
-                .src(&*self.obj())
-                .running_time(running_time)
-                .stream_time(segment.zip(pts).and_then(|(segment, pts)| segment.to_stream_time(pts)))
-                .timestamp(pts)
-                .duration(buffer.duration())
-                .values(jitter, lateness.proportion, 1_000_000)
-                .stats(gst::format::Buffers::from_u64(stats.frames), gst::format::Buffers::from_u64(stats.dropped))
-                .build();
-            gst::debug!(CAT, imp = self, "frame {number} is {jitter} ns late, not sent");
             out.push(Output::Message(message));
             if let Some(damage) = damage {
                 out.extend(self.lose(stream, &settings, Loss::Inexact(damage), discont)?);
@@ -518,33 +298,14 @@ impl FcmDec {
             self.srcpad.mark_reconfigure();
         }
         result?;
-        let Some(sent) = &stream.downstream.sent else { return Err(Failure::Flow(gst::FlowError::NotNegotiated)) };
-
-        let sizes = tensor_io::memory_sizes(layout, sent.format);
-        let pool = match &mut stream.downstream.pool {
-            Some((of, pool)) if *of == sizes => pool,
-            other => {
-                if let Some((_, pool)) = other.take() {
-                    let _ = pool.set_active(false);
-                }
-                let pool = TensorPool::new(sizes.clone()).map_err(|e| {
-                    Error::new(ErrorKind::LimitExceeded, format!("no pool of raw buffers could be made: {e}"))
-                })?;
-                &mut other.insert((sizes, pool)).1
-            }
+        let Some(format) = stream.downstream.sent.as_ref().map(|sent| sent.format) else {
+            return Err(Failure::Flow(gst::FlowError::NotNegotiated));
         };
-        let mut raw = pool.acquire_buffer(None).map_err(Failure::Flow)?;
+        let mut raw = stream.downstream.buffer(layout, format)?;
         let unshared = raw.make_mut();
-        tensor_io::write_tensors(unshared, layout, sent.format, |n, tensor| frame.write(n, tensor))?;
+        tensor_io::write_tensors(unshared, layout, format, |n, tensor| frame.write(n, tensor))?;
 
-        let copied = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS | gst::BufferCopyFlags::META;
-        if let Err(error) = buffer.copy_into(unshared, copied, ..) {
-            gst::warning!(CAT, imp = self, "not all metadata could be copied: {error}");
-        }
-        unshared.unset_flags(gst::BufferFlags::DISCONT | gst::BufferFlags::DELTA_UNIT | gst::BufferFlags::HEADER);
-        if std::mem::take(&mut stream.discont) {
-            unshared.set_flags(gst::BufferFlags::DISCONT);
-        }
+        self.take_metadata(unshared, buffer, std::mem::take(&mut stream.discont));
         statistics_meta::attach(unshared, layout, frame.statistics(), refreshed);
         statistics_meta::note_damage(unshared, damage.map_or(0, |damage| damage.frames));
         if damage.is_some() {
@@ -552,7 +313,7 @@ impl FcmDec {
         }
         let repeatable = (settings.conceal == Conceal::Repeat).then(|| frame.statistics().clone());
         if gap > 0 && !frame.layout_changed() {
-            self.fill(stream, &settings, gap, pts, &mut out);
+            self.fill(stream, &settings, gap, buffer.pts(), &mut out);
         }
         stream.repeated = 0;
         stream.last_raw = repeatable.map(|statistics| (raw.clone(), statistics));
@@ -572,6 +333,18 @@ impl FcmDec {
             out.extend(self.lose(stream, &settings, Loss::Inexact(damage), discont)?);
         }
         Ok(out)
+    }
+
+    /// Gives a raw buffer flags, times and metas of the coded one.
+    fn take_metadata(&self, raw: &mut gst::BufferRef, coded: &gst::BufferRef, discont: bool) {
+        let copied = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS | gst::BufferCopyFlags::META;
+        if let Err(error) = coded.copy_into(raw, copied, ..) {
+            gst::warning!(CAT, imp = self, "not all metadata could be copied: {error}");
+        }
+        raw.unset_flags(gst::BufferFlags::DISCONT | gst::BufferFlags::DELTA_UNIT | gst::BufferFlags::HEADER);
+        if discont {
+            raw.set_flags(gst::BufferFlags::DISCONT);
+        }
     }
 
     /// Pushes and posts everything in order; no lock is held.
@@ -606,32 +379,6 @@ impl FcmDec {
             }
         }
     }
-
-    /// Raw caps that could be sent now.
-    fn offer(&self, filter: Option<&gst::CapsRef>) -> gst::Caps {
-        let offer = self.state.lock().unwrap().offer.clone();
-        let caps = match &offer {
-            Some((tensors, framerate)) => caps::raw_offer(tensors, *framerate),
-            None => caps::raw_template(),
-        };
-        let Some(filter) = filter else { return caps };
-        let common = caps::filter_offer(&caps, filter);
-        match offer {
-            // The filter may spell the same dimensions in yet another way.
-            Some((tensors, framerate)) if common.is_empty() => {
-                caps::fixate_raw(&tensors, framerate, TensorFormat::Static, None, filter)
-                    .map_or(common, |(caps, _)| caps)
-            }
-            _ => common,
-        }
-    }
-}
-
-/// Marks a buffer with the tensors of the frame before, which stands in for the `count`-th missing one since then.
-fn mark_repeated(buffer: &mut gst::BufferRef, layout: &Layout, statistics: &FrameStatistics, count: u32) {
-    buffer.set_flags(gst::BufferFlags::CORRUPTED);
-    statistics_meta::attach(buffer, layout, statistics, false);
-    statistics_meta::note_damage(buffer, count);
 }
 
 impl EventsBehindCaps for FcmDec {
@@ -721,17 +468,7 @@ impl CodingElement for FcmDec {
         gst::log!(CAT, obj = pad, "{event:?}");
         match event.view() {
             gst::EventView::Qos(e) => {
-                let (_, proportion, jitter, timestamp) = e.get();
-                let lateness = timestamp.map(|timestamp| {
-                    // A frame that is late by this much will be later still once decoded: the margin that GStreamer's video
-                    // decoders use.
-                    let ahead = if jitter > 0 { jitter.saturating_mul(2) } else { jitter };
-                    let earliest = i128::from(timestamp.nseconds()) + i128::from(ahead);
-                    let most = i128::from(gst::ClockTime::MAX.nseconds());
-                    let earliest = gst::ClockTime::from_nseconds(earliest.clamp(0, most) as u64);
-                    Lateness { earliest, proportion }
-                });
-                self.state.lock().unwrap().lateness = lateness;
+                self.state.lock().unwrap().lateness = Lateness::of_event(e);
                 gst::Pad::event_default(pad, Some(&*self.obj()), event)
             }
             // The pad is marked; the next buffer negotiates. Nothing upstream is concerned.
@@ -829,8 +566,8 @@ impl ElementImpl for FcmDec {
         if transition == gst::StateChange::PausedToReady {
             // The pads are inactive now: the streaming thread is out. Counts stay readable until the next start.
             let stream = self.stream.lock().unwrap().take();
-            if let Some((_, pool)) = stream.and_then(|stream| stream.downstream.pool) {
-                let _ = pool.set_active(false);
+            if let Some(mut stream) = stream {
+                stream.downstream.close();
             }
             self.state.lock().unwrap().offer = None;
         }

@@ -307,14 +307,13 @@ impl FcmEnc {
             stream.caps_events(&mut out);
             frame
         } else {
-            let Some(layout) = stream.encoder.as_ref().map(|encoder| encoder.layout().clone()) else {
-                return Err(Failure::NotNegotiated);
-            };
-            if format.is_some() {
-                stream.configure(layout.clone())?;
+            if let Some(encoder) = stream.encoder.as_ref().filter(|_| format.is_some()) {
+                let layout = encoder.layout().clone();
+                stream.configure(layout)?;
                 stream.caps_events(&mut out);
             }
-            MappedFrame::map_static(buffer, &layout)?
+            let Some(encoder) = &stream.encoder else { return Err(Failure::NotNegotiated) };
+            MappedFrame::map_static(buffer, encoder.layout())?
         };
         let Some(encoder) = stream.encoder.as_mut() else { return Err(Failure::NotNegotiated) };
 
