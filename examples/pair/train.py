@@ -11,6 +11,7 @@ import copy
 import json
 import math
 import os
+import signal
 import time
 from collections import deque
 
@@ -51,6 +52,7 @@ def arguments():
     p.add_argument("--fresh", type=int, help="how many of these are new, the rest as seen before: for processors, which the front half keeps busy [batch]")
     p.add_argument("--rate", type=float, default=2.0, help="what 1000 bits count at qp 32, in findings lost")
     p.add_argument("--learning-rate", type=float, default=1e-3)
+    p.add_argument("--resume", action="store_true", help="go on from what an interrupted training left in --out")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = p.parse_args()
@@ -83,6 +85,39 @@ class Memory:
         chosen = torch.randint(len(self.pairs), (count - len(new),), generator=self.random).tolist()
         drawn = new + [self.pairs[n] for n in chosen]
         return [torch.stack(values, 1).flatten(0, 1).float() for values in zip(*drawn)]
+
+
+class Stop:
+    """Asked for by the first SIGINT or SIGTERM: the step that runs is finished, and what was learnt is written."""
+
+    def __init__(self):
+        self.asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.ask)
+
+    def ask(self, number, frame):
+        self.asked = True
+        signal.signal(number, signal.SIG_DFL)
+
+
+class Checkpoint:
+    """What training goes on from: the state of its `parts`, steps and seconds so far, and the log. Which pictures come next is drawn anew."""
+
+    def __init__(self, folder, parts):
+        self.path, self.parts = os.path.join(folder, "training.pt"), parts
+
+    def save(self, steps, seconds, log):
+        os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
+        states = {name: part.state_dict() for name, part in self.parts.items()}
+        # Whole or not at all: a machine may go down while it is written.
+        torch.save({**states, "steps": steps, "seconds": seconds, "log": log}, self.path + ".new")
+        os.replace(self.path + ".new", self.path)
+
+    def load(self):
+        state = torch.load(self.path, map_location="cpu", weights_only=True)
+        for name, part in self.parts.items():
+            part.load_state_dict(state[name])
+        return state["steps"], state["seconds"], state["log"]
 
 
 class Training:
@@ -142,15 +177,22 @@ class Training:
 
     def run(self):
         args, chain = self.args, self.chain
+        stop = Stop()
         linear = [p for m in (*chain.reduction.maps, *chain.restoration.maps) for p in m.parameters()]
         small = [*chain.reduction.gate.parameters(), *chain.restoration.mend.parameters()]
         groups = [(linear, 0.1), (small, 1.0), (list(chain.quantiser.parameters()), 10.0)]
         rates = [args.learning_rate * share for _, share in groups]
         optimiser = torch.optim.Adam([{"params": p, "lr": r} for (p, _), r in zip(groups, rates)], betas=(0.9, 0.99))
         average = copy.deepcopy(chain).requires_grad_(False)
-        begun, n, done = time.monotonic(), 0, 0.0
-        self.validate(chain, 0)
-        while done < 1:
+        before, n, done = 0.0, 0, 0.0
+        checkpoint = Checkpoint(args.out, {"chain": chain, "average": average, "optimiser": optimiser})
+        if args.resume:
+            n, before, self.log = checkpoint.load()
+            print(f"goes on after step {n}, {before:.0f} s", flush=True)
+        else:
+            self.validate(chain, 0)
+        begun = time.monotonic() - before
+        while done < 1 and not stop.asked:
             # The estimate of bits has to be right before anything follows it.
             warm = min(1.0, n / 200)
             factor = warm * (0.5 + 0.5 * math.cos(math.pi * done)) + 0.002
@@ -175,6 +217,8 @@ class Training:
             if n % 1000 == 0:
                 self.validate(average, n)
                 self.save(average)
+                checkpoint.save(n, time.monotonic() - begun, self.log)
+        checkpoint.save(n, time.monotonic() - begun, self.log)
         self.validate(average, n)
         self.save(average)
 
