@@ -269,6 +269,8 @@ fn an_srt_sender_that_restarts_is_heard_again() -> Result<()> {
             coded.feed(&sender.0, 0..FRAMES, PERIOD)?.finish()?;
             std::thread::sleep(Duration::from_millis(400));
             if arrived.len() > arrived_before {
+                // All of it, while its sender is there.
+                wait_for(&coded, &arrived, FRAMES - 1)?;
                 break;
             }
             ensure!(attempt < 8, "the receiver does not hear a sender that restarts");
