@@ -453,9 +453,8 @@ impl Encoder {
             (Some(rate), _) => {
                 let (planes, scale, offset) = (&self.planes, self.scale, self.background_offset);
                 let relevance = &self.levels.relevance;
-                let estimate =
-                    |qp| 7.0 * Quantiser::count_nonzero(planes, scale, Steps::new(qp, offset), relevance) as f64;
-                rate.choose(kind, self.config.key_int_max, estimate)
+                let levels = |qp| Quantiser::count_nonzero(planes, scale, Steps::new(qp, offset), relevance);
+                rate.choose(kind, self.config.key_int_max, levels)
             }
             (None, RateControl::DefaultQp) => RateControl::default_qp(self.config.transform.is_some()),
             (None, RateControl::ConstantQp(qp)) => qp,
