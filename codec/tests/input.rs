@@ -411,7 +411,7 @@ fn a_bit_rate_is_held_within_5_percent_at_any_target() -> Result<()> {
 #[test]
 fn a_first_frame_may_take_a_few_frames_share_so_that_it_is_hardly_coarser_than_the_rest() -> Result<()> {
     let layout = small();
-    for target in [12, 15, 20] {
+    for target in [20, 25, 30] {
         let config = EncoderConfig { rate_control: bitrate(target), ..EncoderConfig::default() };
         let mut encoder = Encoder::new(config, layout.clone())?;
         let mut frames = Vec::new();
@@ -422,7 +422,7 @@ fn a_first_frame_may_take_a_few_frames_share_so_that_it_is_hardly_coarser_than_t
         let later = frames[50..].iter().map(|f| f64::from(f.qp)).sum::<f64>() / 50.0;
         assert!((2.0..=8.0).contains(&share), "{share:.1} times a frame's share of {target} kbit/s");
         let first = f64::from(frames[0].qp);
-        assert!(first < later + 7.0, "qp {first}, {later:.1} later, at {target} kbit/s");
+        assert!(first < later + 4.0, "qp {first}, {later:.1} later, at {target} kbit/s");
     }
     Ok(())
 }
