@@ -18,7 +18,7 @@ const LEARN: f64 = 0.15;
 /// Frames whose bits the first one may take: random access frames take three to six times those of predicted ones at one qp.
 const FIRST_FRAME: f64 = 5.0;
 /// Bits of a random access frame: so many for each level that rounding leaves, more for each doubling of it, and some for the frame. Four of
-/// five first frames of three networks at qp 4 to 40 take 0.93 to 1.15 times that, all 0.76 to 1.22; with a block DCT coarse ones take less.
+/// five first frames of three networks at qp 4 to 40 took 0.93 to 1.15 times that, all 0.76 to 1.22; with a block DCT coarse ones take less.
 const LEVEL_BITS: f64 = 2.8;
 const DOUBLING_BITS: f64 = 1.3;
 const FRAME_BITS: f64 = 650.0;

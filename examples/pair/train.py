@@ -31,6 +31,8 @@ SHARES = (0.15, 0.85)
 HELD_QP = (24, 28, 32, 36, 40)
 # Pairs that are remembered where not all of a step are new.
 REMEMBERED = 1500
+# What an interrupted training goes on from.
+CHECKPOINT = "training.pt"
 # Weight of the layers' own error beside what the head makes of them, so that the restored layers stay layers.
 FAITHFUL = 0.03
 
@@ -59,6 +61,8 @@ def arguments():
     args.fresh = args.batch if args.fresh is None else args.fresh
     if not 1 <= args.fresh <= args.batch:
         p.error(f"--fresh is {args.fresh}, legal are 1 to {args.batch}, the pairs in a step")
+    if args.resume and not os.path.exists(os.path.join(args.out, CHECKPOINT)):
+        p.error(f"--resume: there is no {CHECKPOINT} in {args.out}")
     return args
 
 
@@ -104,7 +108,7 @@ class Checkpoint:
     """What training goes on from: the state of its `parts`, steps and seconds so far, and the log. Which pictures come next is drawn anew."""
 
     def __init__(self, folder, parts):
-        self.path, self.parts = os.path.join(folder, "training.pt"), parts
+        self.path, self.parts = os.path.join(folder, CHECKPOINT), parts
 
     def save(self, steps, seconds, log):
         os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
@@ -184,7 +188,7 @@ class Training:
         rates = [args.learning_rate * share for _, share in groups]
         optimiser = torch.optim.Adam([{"params": p, "lr": r} for (p, _), r in zip(groups, rates)], betas=(0.9, 0.99))
         average = copy.deepcopy(chain).requires_grad_(False)
-        before, n, done = 0.0, 0, 0.0
+        before, n = 0.0, 0
         checkpoint = Checkpoint(args.out, {"chain": chain, "average": average, "optimiser": optimiser})
         if args.resume:
             n, before, self.log = checkpoint.load()
@@ -192,7 +196,8 @@ class Training:
         else:
             self.validate(chain, 0)
         begun = time.monotonic() - before
-        while done < 1 and not stop.asked:
+        progress = lambda: max(n / args.steps, (time.monotonic() - begun) / (60 * args.minutes))
+        while (done := progress()) < 1 and not stop.asked:
             # The estimate of bits has to be right before anything follows it.
             warm = min(1.0, n / 200)
             factor = warm * (0.5 + 0.5 * math.cos(math.pi * done)) + 0.002
@@ -207,7 +212,6 @@ class Training:
             if torch.isfinite(norm):
                 optimiser.step()
             n += 1
-            done = max(n / args.steps, (time.monotonic() - begun) / (60 * args.minutes))
             keep = min(0.998, n / (n + 50))
             with torch.no_grad():
                 for a, p in zip(average.parameters(), chain.parameters()):
