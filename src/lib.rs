@@ -36,6 +36,7 @@ pub mod tensordetect;
 pub mod tensorinfer;
 mod transform_files;
 mod typefind;
+mod warnings;
 
 use gst::glib;
 

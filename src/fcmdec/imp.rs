@@ -16,6 +16,7 @@ use crate::caps::{self, CodedCaps, Framerate, TensorFormat, TensorInfo};
 use crate::coding_element::{self, CodingElement, EventsBehindCaps};
 use crate::force_key_unit::Pacer;
 use crate::tensor_io;
+use crate::warnings::Warnings;
 use crate::{error, inference, statistics_meta, transform_files};
 use fcm_codec::bitstream::{FRAME_NUMBERS, InnerCodec, stream::Inspector};
 use fcm_codec::reduction::learned::InferenceRuntime;
@@ -64,8 +65,7 @@ struct Stream {
     /// Time of the access unit decoded last.
     last_pts: Option<gst::ClockTime>,
     requests: Pacer,
-    last_warning: Option<Instant>,
-    unreported: u64,
+    warnings: Warnings,
 }
 
 /// What goes out once the stream is put back.
@@ -130,8 +130,7 @@ impl Stream {
             last_number: None,
             last_pts: None,
             requests: Pacer::default(),
-            last_warning: None,
-            unreported: 0,
+            warnings: Warnings::default(),
         })
     }
 

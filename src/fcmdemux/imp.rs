@@ -7,6 +7,7 @@ use crate::error;
 use crate::force_key_unit::Pacer;
 use crate::picture::beside::{Beside, Info, Known};
 use crate::picture::video;
+use crate::warnings::{self, Warnings};
 use fcm_codec::bitstream::{InnerCodec, stream::Inspector};
 use fcm_codec::picture::{PictureReader, Read};
 use fcm_codec::{Error, ErrorKind, FrameKind, Limits, Sequence};
@@ -14,14 +15,11 @@ use gst::glib;
 use gst::prelude::*;
 use gst::subclass::prelude::*;
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new("fcmdemux", gst::DebugColorFlags::empty(), Some("Access units into coded pictures"))
 });
-
-/// Least time between two warnings about lost pictures.
-const WARNING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the property `stats` counts since the element was started.
 #[derive(Debug, Clone, Default)]
@@ -50,8 +48,7 @@ struct Stream {
     had_input: bool,
     had_output: bool,
     requests: Pacer,
-    last_warning: Option<Instant>,
-    unreported: u64,
+    warnings: Warnings,
 }
 
 /// What goes out once the stream is put back.
@@ -91,8 +88,7 @@ impl Stream {
             had_input: false,
             had_output: false,
             requests: Pacer::default(),
-            last_warning: None,
-            unreported: 0,
+            warnings: Warnings::default(),
         }
     }
 
@@ -168,29 +164,16 @@ impl FcmDemux {
             }
             Loss::Unpredictable(missing) => {
                 stats.awaiting += 1;
-                match missing.filter(|&n| n > 0 && fresh) {
-                    Some(n) => {
-                        stats.missing += u64::from(n);
-                        Some(format!("{n} access units are missing"))
-                    }
-                    // Joining a stream in its middle is no fault.
-                    None => (fresh && stream.had_output).then(|| "the stream is not continuous".to_owned()),
-                }
+                let (count, problem) = warnings::unpredictable(*missing, fresh, stream.had_output);
+                stats.missing += count;
+                problem
             }
         };
         if let Some(problem) = problem {
             gst::warning!(CAT, imp = self, "{problem}");
-            stream.unreported += 1;
-            if stream.last_warning.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
-                let times = match std::mem::take(&mut stream.unreported) {
-                    1 => String::new(),
-                    n => format!(" ({n} such events since the last warning)"),
-                };
-                stream.last_warning = Some(Instant::now());
-                out.push(Output::Warning(format!(
-                    "{problem}; pictures are lost up to the next random access point{times}"
-                )));
-            }
+            out.extend(stream.warnings.due().map(|times| {
+                Output::Warning(format!("{problem}; pictures are lost up to the next random access point{times}"))
+            }));
         }
         let new_loss = discont || matches!(loss, Loss::Damaged(_));
         if let Some(request) = stream.requests.ask(new_loss, Duration::ZERO) {

@@ -5,6 +5,7 @@ use crate::coding_element::{self, CodingElement};
 use crate::picture::beside::{Beside, Info, Waiting};
 use crate::picture::formats::{self, Format};
 use crate::tensor_io::{self, pool::TensorPool};
+use crate::warnings::Warnings;
 use crate::{error, inference, properties, statistics_meta, transform_files};
 use fcm_codec::bitstream::InnerCodec;
 use fcm_codec::picture::PictureUnpacker;
@@ -16,14 +17,10 @@ use gst::subclass::prelude::*;
 use gst_video::{VideoFrameRef, VideoInfo};
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
-use std::time::{Duration, Instant};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new("fcmunpack", gst::DebugColorFlags::empty(), Some("Pictures into feature tensors"))
 });
-
-/// Least time between two warnings about dropped pictures.
-const WARNING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the user wishes.
 #[derive(Debug, Clone)]
@@ -70,7 +67,7 @@ struct Stream {
     /// Sticky events and gaps that came before the raw caps could be known.
     waiting: Vec<gst::Event>,
     discont: bool,
-    last_warning: Option<Instant>,
+    warnings: Warnings,
 }
 
 /// What goes out once the stream is put back.
@@ -128,17 +125,13 @@ impl Stream {
             pool: None,
             waiting: Vec::new(),
             discont: true,
-            last_warning: None,
+            warnings: Warnings::default(),
         })
     }
 
     fn warn(&mut self, text: impl Into<String>) -> Vec<Output> {
         self.discont = true;
-        if self.last_warning.is_some_and(|at| at.elapsed() < WARNING_INTERVAL) {
-            return Vec::new();
-        }
-        self.last_warning = Some(Instant::now());
-        vec![Output::Warning(text.into())]
+        self.warnings.due().map(|_| Output::Warning(text.into())).into_iter().collect()
     }
 }
 

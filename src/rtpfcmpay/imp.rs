@@ -4,6 +4,7 @@ use super::settings::{self, Counters, Settings};
 use crate::caps::{self, CodedCaps};
 use crate::rtp::packet::{self, Packet};
 use crate::rtp::{self, parameter_sets};
+use crate::warnings::Warnings;
 use fcm_codec::bitstream::UnitType;
 use fcm_codec::bitstream::stream::{self, UnitSpan};
 use fcm_codec::{FrameKind, Limits};
@@ -15,14 +16,10 @@ use gst_rtp::rtp_buffer::RTPBuffer;
 use gst_rtp::subclass::prelude::*;
 use std::ops::Range;
 use std::sync::{LazyLock, Mutex};
-use std::time::{Duration, Instant};
 
 static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new("rtpfcmpay", gst::DebugColorFlags::empty(), Some("Feature stream payloader"))
 });
-
-/// Least time between two warnings about input that is no access unit.
-const WARNING_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the streaming thread keeps.
 #[derive(Default)]
@@ -33,7 +30,7 @@ struct State {
     /// The one sent in the stream last, and when (running time).
     in_band: Option<(Vec<u8>, Option<gst::ClockTime>)>,
     segment: Option<gst::FormattedSegment<gst::ClockTime>>,
-    last_warning: Option<Instant>,
+    warnings: Warnings,
     units: Vec<UnitSpan>,
     packets: Vec<Packet>,
 }
@@ -115,15 +112,8 @@ impl RtpFcmPay {
     fn refuse(&self, why: &fcm_codec::Error) {
         gst::warning!(CAT, imp = self, "not sent: {why}");
         self.counters.lock().unwrap().refused += 1;
-        let warn = {
-            let mut state = self.state.lock().unwrap();
-            let warn = state.last_warning.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL);
-            if warn {
-                state.last_warning = Some(Instant::now());
-            }
-            warn
-        };
-        if warn {
+        let due = self.state.lock().unwrap().warnings.due();
+        if due.is_some() {
             gst::element_imp_warning!(
                 self,
                 gst::StreamError::Format,

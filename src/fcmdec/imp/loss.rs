@@ -4,13 +4,10 @@ use super::{CAT, Failure, FcmDec, Output, Stream};
 use crate::fcmdec::Conceal;
 use crate::fcmdec::settings::Settings;
 use crate::fcmdec::stats::Stats;
-use crate::statistics_meta;
+use crate::{statistics_meta, warnings};
 use fcm_codec::{Damage, Error, FrameStatistics, Layout};
 use gst::subclass::prelude::*;
-use std::time::{Duration, Instant};
-
-/// Least time between two warnings about lost frames.
-const WARNING_INTERVAL: Duration = Duration::from_secs(1);
+use std::time::Duration;
 
 /// Why an access unit gave no exact frame although the stream can go on.
 pub(super) enum Loss {
@@ -24,7 +21,6 @@ pub(super) enum Loss {
 impl Loss {
     /// Counts it. Returns what is to be told of it, if anything. `fresh`: the frame before was as coded; `joined`: frames were sent before.
     fn count(&self, stats: &mut Stats, fresh: bool, joined: bool) -> Option<String> {
-        let broken = || "the stream is not continuous".to_owned();
         match self {
             Loss::Damaged(error) => {
                 stats.corrupt += 1;
@@ -32,14 +28,9 @@ impl Loss {
             }
             Loss::Unpredictable(missing) => {
                 stats.awaiting += 1;
-                match missing.filter(|&n| n > 0 && fresh) {
-                    Some(n) => {
-                        stats.missing += u64::from(n);
-                        Some(format!("{n} access units are missing"))
-                    }
-                    // Joining a stream in its middle is no fault.
-                    None => (fresh && joined).then(broken),
-                }
+                let (count, problem) = warnings::unpredictable(*missing, fresh, joined);
+                stats.missing += count;
+                problem
             }
             Loss::Inexact(damage) => {
                 stats.inexact += 1;
@@ -47,8 +38,8 @@ impl Loss {
                 let (came, all) = damage.groups;
                 match damage.missing {
                     _ if came < all => Some(format!("slices are missing: {came} of {all} groups of components came")),
-                    Some(n) if n > 0 => Some(format!("{n} access units are missing")),
-                    _ => fresh.then(broken),
+                    Some(n) if n > 0 => Some(warnings::missing_units(n)),
+                    _ => fresh.then(warnings::not_continuous),
                 }
             }
         }
@@ -61,23 +52,6 @@ impl Loss {
             Loss::Unpredictable(_) => false,
             Loss::Inexact(damage) => damage.missing != Some(0) || damage.groups.0 < damage.groups.1,
         }
-    }
-}
-
-impl Stream {
-    /// The warning to post of a problem, unless there was one a moment ago.
-    fn warning(&mut self, problem: &str, inexact: bool) -> Option<String> {
-        self.unreported += 1;
-        if self.last_warning.is_some_and(|at| at.elapsed() < WARNING_INTERVAL) {
-            return None;
-        }
-        let times = match std::mem::take(&mut self.unreported) {
-            1 => String::new(),
-            n => format!(" ({n} such events since the last warning)"),
-        };
-        self.last_warning = Some(Instant::now());
-        let effect = if inexact { "inexact" } else { "lost" };
-        Some(format!("{problem}; frames are {effect} up to the next random access point{times}"))
     }
 }
 
@@ -101,7 +75,10 @@ impl FcmDec {
         let problem = loss.count(&mut self.state.lock().unwrap().stats, fresh, stream.had_output);
         if let Some(problem) = problem {
             gst::warning!(CAT, imp = self, "{problem}");
-            out.extend(stream.warning(&problem, inexact).map(Output::Warning));
+            let effect = if inexact { "inexact" } else { "lost" };
+            out.extend(stream.warnings.due().map(|times| {
+                Output::Warning(format!("{problem}; frames are {effect} up to the next random access point{times}"))
+            }));
         }
         if settings.automatic_request_sync_points {
             let interval = Duration::from(settings.min_force_key_unit_interval);
