@@ -453,7 +453,7 @@ impl Encoder {
             (Some(rate), _) => {
                 let (planes, scale, offset) = (&self.planes, self.scale, self.background_offset);
                 let relevance = &self.levels.relevance;
-                let levels = |qp| Quantiser::count_nonzero(planes, scale, Steps::new(qp, offset), relevance);
+                let levels = || Quantiser::count_nonzero(planes, scale, offset, relevance);
                 rate.choose(kind, self.config.key_int_max, levels)
             }
             (None, RateControl::DefaultQp) => RateControl::default_qp(self.config.transform.is_some()),

@@ -2,7 +2,7 @@
 //!
 //! Reconstructions are integers in units of reference scale / 1024, so that prediction is exact on every machine.
 
-use crate::inner::native::planes::{BACKGROUND, INTER, INTRA, Levels, Mode, Relevance};
+use crate::inner::native::planes::{BACKGROUND, INTER, INTRA, Levels, Mode, RELEVANT, Relevance};
 use crate::intra::IntraWeights;
 use crate::motion::{Compensation, Vector};
 use motion_search::MotionSearch;
@@ -20,6 +20,8 @@ pub const UNITS: f64 = 1024.0;
 pub const VALUE_MAX: i32 = 1 << 30;
 /// Largest quantiser parameter.
 pub const QP_MAX: u8 = 63;
+/// How many quantiser parameters there are.
+pub const QPS: usize = QP_MAX as usize + 1;
 /// Share of a step, counted from the next level, from which a value is rounded up.
 const ROUNDING: f32 = 0.33;
 /// Part of a step that costs next to nothing, when predictions are compared.
@@ -135,12 +137,21 @@ impl Quantiser {
         &self.reconstruction
     }
 
-    /// Number of values that would not be zero at `steps` without prediction: what a frame costs, roughly, times 7 bits.
-    pub fn count_nonzero(planes: &[f32], scale: f32, steps: Steps, relevance: &[Relevance]) -> usize {
+    /// Numbers of values that would not be zero at each qp without prediction, a background being coded `offset` coarser.
+    pub fn count_nonzero(planes: &[f32], scale: f32, offset: u8, relevance: &[Relevance]) -> [usize; QPS] {
         let unit = unit(scale);
-        let threshold = |r| (1.0 - ROUNDING) * steps.of(r) as f32 * unit;
-        let values = planes.chunks_exact(relevance.len()).flat_map(|plane| plane.iter().zip(relevance));
-        values.filter(|&(v, &r)| v.abs() >= threshold(r)).count()
+        let threshold = |r, qp| (1.0 - ROUNDING) * Steps::new(qp, offset).of(r) as f32 * unit;
+        let thresholds: [[f32; QPS]; 2] =
+            [RELEVANT, BACKGROUND].map(|r| std::array::from_fn(|qp| threshold(r, qp as u8)));
+        // Values by the number of qps, from 0 on, at which they are not zero.
+        let mut values = [0; QPS + 1];
+        for plane in planes.chunks_exact(relevance.len()) {
+            for (v, &r) in plane.iter().zip(relevance) {
+                let of_region = &thresholds[usize::from(r == BACKGROUND)];
+                values[of_region.partition_point(|t| v.abs() >= *t)] += 1;
+            }
+        }
+        std::array::from_fn(|qp| values[qp + 1..].iter().sum())
     }
 
     /// Quantises `planes`: chooses a mode for every position and a vector for every block, writes them and the levels, and keeps the
@@ -355,7 +366,7 @@ mod tests {
         levels.relevance[1] = BACKGROUND;
         quantiser.quantise(&[0.9, 0.9], 1.0, Some(steps), true, &mut levels);
         assert_eq!((levels.levels.as_slice(), quantiser.reconstruction()), (&[2, 1][..], &[1024, 1024][..]));
-        assert_eq!(Quantiser::count_nonzero(&[0.5, 0.5], 1.0, steps, &levels.relevance), 1);
+        assert_eq!(Quantiser::count_nonzero(&[0.5, 0.5], 1.0, 6, &levels.relevance)[12], 1);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! seconds, which is the rate wanted less what the buffer has to give back.
 
 use crate::encoder::FrameKind;
-use crate::quantiser::QP_MAX;
+use crate::quantiser::{QP_MAX, QPS};
 
 /// log2(bits) that one step of qp saves, measured on detector features.
 const SLOPE: f64 = 0.33;
@@ -51,11 +51,11 @@ impl RateController {
     }
 
     /// The qp of the next frame. `period` is the number of frames from one random access point to the next (0 = unbounded);
-    /// `levels(qp)` counts the levels of the very first frame that are not 0.
-    pub fn choose(&mut self, kind: FrameKind, period: u32, levels: impl Fn(u8) -> usize) -> u8 {
+    /// `levels` counts the levels of the very first frame that are not 0, at each qp.
+    pub fn choose(&mut self, kind: FrameKind, period: u32, levels: impl FnOnce() -> [usize; QPS]) -> u8 {
         let Some(before) = self.qp else {
             let budget = self.bits_per_frame * FIRST_FRAME;
-            let bits = first_frame_bits(levels);
+            let bits = first_frame_bits(&levels());
             let qp = (0..=QP_MAX).find(|&qp| bits[usize::from(qp)] <= budget).unwrap_or(QP_MAX);
             self.qp = Some(f64::from(qp));
             return qp;
@@ -87,13 +87,12 @@ impl RateController {
     }
 }
 
-/// Bits of a first frame at each qp, of whose levels `levels(qp)` are not 0.
-fn first_frame_bits(levels: impl Fn(u8) -> usize) -> [f64; QP_MAX as usize + 1] {
-    let counts: [f64; QP_MAX as usize + 1] = std::array::from_fn(|qp| levels(qp as u8) as f64);
+/// Bits of a first frame at each qp, of whose levels so many are not 0.
+fn first_frame_bits(levels: &[usize; QPS]) -> [f64; QPS] {
     std::array::from_fn(|qp| {
         // A step twice as large leaves the levels of 2 and more, one four times as large those of 4 and more.
-        let doublings: f64 = counts[qp..].iter().skip(QPS_A_DOUBLING).step_by(QPS_A_DOUBLING).sum();
-        FRAME_BITS + LEVEL_BITS * counts[qp] + DOUBLING_BITS * doublings
+        let doublings: usize = levels[qp..].iter().skip(QPS_A_DOUBLING).step_by(QPS_A_DOUBLING).sum();
+        FRAME_BITS + LEVEL_BITS * levels[qp] as f64 + DOUBLING_BITS * doublings as f64
     })
 }
 
@@ -110,7 +109,7 @@ mod tests {
             let factor = if kind == FrameKind::RandomAccess { 4.0 } else { 1.0 }
                 * (1.0 + 0.3 * f64::from(t * 7919 % 200) / 100.0 - 0.3);
             let bits = |qp: u8| (a - slope * f64::from(qp)).exp2() * factor;
-            let qp = rc.choose(kind, 32, |qp| (bits(qp) / LEVEL_BITS) as usize);
+            let qp = rc.choose(kind, 32, || std::array::from_fn(|qp| (bits(qp as u8) / LEVEL_BITS) as usize));
             rc.update(kind, qp, (bits(qp) / 8.0) as usize);
             total += bits(qp);
         }
