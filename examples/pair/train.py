@@ -197,6 +197,12 @@ class Training:
             self.validate(chain, 0)
         begun = time.monotonic() - before
         progress = lambda: max(n / args.steps, (time.monotonic() - begun) / (60 * args.minutes))
+
+        def write():
+            self.validate(average, n)
+            self.save(average)
+            checkpoint.save(n, time.monotonic() - begun, self.log)
+
         while (done := progress()) < 1 and not stop.asked:
             # The estimate of bits has to be right before anything follows it.
             warm = min(1.0, n / 200)
@@ -219,12 +225,8 @@ class Training:
             if n % 100 == 0:
                 print(f"step {n}, {time.monotonic() - begun:.0f} s: loss {loss.item():.4f}, lost {lost:.3f}, {kilobits:.2f} kbit, error {error:.3f}", flush=True)
             if n % 1000 == 0:
-                self.validate(average, n)
-                self.save(average)
-                checkpoint.save(n, time.monotonic() - begun, self.log)
-        checkpoint.save(n, time.monotonic() - begun, self.log)
-        self.validate(average, n)
-        self.save(average)
+                write()
+        write()
 
     @torch.no_grad()
     def validate(self, chain, n):
