@@ -34,6 +34,7 @@ use gst::glib;
 use gst::prelude::*;
 
 mod imp;
+mod state;
 
 glib::wrapper! {
     /// The element `fcmparse`.

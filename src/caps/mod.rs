@@ -1,0 +1,53 @@
+//! Caps of raw and of coded tensors to the codec's terms and back: pure functions. Tables are in docs/caps.md.
+
+mod coded;
+mod offer;
+mod raw;
+
+pub use coded::{
+    CODED, CodedCaps, LONGEST_CAPS, choose_stream_format, coded_template, parse_transform_id, stream_format_name,
+};
+pub use offer::{filter_offer, fixate_raw, raw_offer, raw_template};
+pub use raw::{RAW, RawCaps, TensorFormat, TensorInfo, TensorLayout, parse_raw, raw_caps, tensor_infos, type_name};
+
+use fcm_codec::{Error, ErrorKind};
+
+/// A frame rate; 0/1 is an unknown or variable one.
+pub type Framerate = (u32, u32);
+
+/// The frame rate in caps.
+fn framerate(s: &gst::StructureRef) -> Framerate {
+    match s.get::<gst::Fraction>("framerate") {
+        Ok(f) if f.numer() > 0 && f.denom() > 0 => (f.numer() as u32, f.denom() as u32),
+        _ => (0, 1),
+    }
+}
+
+/// The same to write.
+fn fraction(rate: Framerate) -> gst::Fraction {
+    let part = |n: u32| i32::try_from(n).ok();
+    match (part(rate.0), part(rate.1)) {
+        (Some(n), Some(d)) if d > 0 => gst::Fraction::new(n, d),
+        _ => gst::Fraction::new(0, 1),
+    }
+}
+
+fn invalid(message: String) -> Error {
+    Error::new(ErrorKind::InvalidInput, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TensorInfo;
+    use fcm_codec::Dtype;
+    use std::str::FromStr;
+
+    pub fn caps(text: &str) -> gst::Caps {
+        gst::init().unwrap();
+        gst::Caps::from_str(text).unwrap_or_else(|_| panic!("{text} does not parse"))
+    }
+
+    pub fn tensors(text: &[(&str, Dtype)]) -> Vec<TensorInfo> {
+        text.iter().map(|&(d, dtype)| TensorInfo { dimensions: d.parse().unwrap(), dtype }).collect()
+    }
+}
