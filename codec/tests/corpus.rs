@@ -64,6 +64,11 @@ fn corpus_of_packets() -> std::io::Result<()> {
     replay("packets", targets::packets)
 }
 
+#[test]
+fn corpus_of_pictures() -> std::io::Result<()> {
+    replay("pictures", targets::pictures)
+}
+
 /// Random inputs for the targets that make something legal of any bytes: a short fuzzing session in every test run.
 #[test]
 fn random_settings_shapes_and_values_go_round() {
@@ -73,6 +78,8 @@ fn random_settings_shapes_and_values_go_round() {
         targets::roundtrip(&bytes);
         targets::header_then_tail(&bytes);
         targets::packets(&[&[1], &bytes[..]].concat());
+        let bytes: Vec<u8> = (0..random.next() % 3000).map(|_| random.next() as u8).collect();
+        targets::pictures(&bytes);
     }
 }
 
@@ -127,6 +134,8 @@ fn write_seeds() -> std::io::Result<()> {
         let file = streams::transform(&cells[..1 + n as usize % 2], 1 + n as usize % 2, n).to_bytes();
         put("transform", &format!("random-{n}"), &file)?;
         put("packets", &format!("random-{n}"), &[&[1], &bytes[..]].concat())?;
+        let longer: Vec<u8> = (0..300 + 200 * n).map(|_| random.next() as u8).collect();
+        put("pictures", &format!("random-{n}"), &longer)?;
     }
     let basis = streams::Basis::new(&[(2, 2, 1, false), (1, 1, 1, true)], 2, 1);
     let learned = networks::pair(&basis, networks::SOUND, networks::SOUND);

@@ -4,6 +4,7 @@
 //! same functions (codec/tests/corpus.rs includes this file), so that what was found once stays found without nightly.
 
 mod packets;
+mod pictures;
 #[allow(dead_code, reason = "the elements use more of it")]
 #[path = "../../src/rtp/mod.rs"]
 pub mod rtp;
@@ -19,6 +20,7 @@ use fcm_codec::{
 };
 use half::f16;
 pub use packets::packets;
+pub use pictures::pictures;
 use sha2::{Digest, Sha256};
 use source::Source;
 use units::{PICTURE, PREDICTED, RANDOM_ACCESS, RawUnit, join, split};
