@@ -5,6 +5,8 @@ import torch
 FOUND = 0.05
 # Weight of a box's place beside its score.
 BOXES = 4.0
+# What a score counts at least, as a share of the wanted one, however near it is: trackers and NMS compare scores of what is found.
+SCORES = 0.5
 
 
 def overlap(a, b):
@@ -22,7 +24,8 @@ def task(student, teacher):
     scores, wanted = scores.clamp(1e-5, 1 - 1e-5), wanted.detach()
     entropy = -(wanted * scores.log() + (1 - wanted) * (1 - scores).log())
     # Focal: what agrees already, the empty background above all, does not drown the rest.
-    score_loss = ((scores - wanted).abs().detach().clamp(min=0.01) * 4 * entropy).sum((1, 2))
+    weight = torch.maximum((scores - wanted).abs().detach(), 0.01 + SCORES * wanted)
+    score_loss = (4 * weight * entropy).sum((1, 2))
     best = wanted.amax(-1)
     weight = torch.where(best > FOUND, best, torch.zeros_like(best))
     box_loss = (weight * (1 - overlap(boxes, places.detach()))).sum(1)
