@@ -6,24 +6,24 @@
 mod common;
 #[path = "common/golden.rs"]
 mod golden;
+#[path = "common/planes.rs"]
+mod planes;
 #[path = "common/streams.rs"]
 mod streams;
 
+use common::layers::write_all;
 use common::{frame, layout, mean_std};
 use fcm_codec::bitstream::InnerCodec;
 use fcm_codec::picture::{
-    Chroma, PackerConfig, PictureFormat, PicturePacker, PictureReader, PictureUnpacker, PictureWriter, Plane, PlaneMut,
-    Read, Sample, VideoCodec, WriterConfig,
+    Chroma, PackerConfig, PicturePacker, PictureReader, PictureUnpacker, PictureWriter, Plane, PlaneMut, Read,
+    VideoCodec, WriterConfig,
 };
-use fcm_codec::{
-    DecoderConfig, Dtype, FrameKind, Layout, Limits, Shape, StatisticsMode, StreamFormat, TensorMut, Transform,
-};
-use golden::{compare, entry, split};
-use half::f16;
+use fcm_codec::{DecoderConfig, Dtype, FrameKind, Layout, Limits, Shape, StatisticsMode, StreamFormat};
+use golden::{Named, Vector, compare, entry, layer_line, split};
+use planes::row;
 use std::error::Error;
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 /// How far a restored value may be off, in standard deviations of its layer: floats are summed in other orders elsewhere.
 const TOLERANCE: f64 = 1e-4;
@@ -35,23 +35,13 @@ fn directory() -> PathBuf {
     golden::directory().join("pictures")
 }
 
-/// Bytes of a row of samples, and their type.
-fn row(format: &PictureFormat) -> (usize, Sample) {
-    let width = format.width as usize;
-    if format.depth > 8 { (2 * width, Sample::U16) } else { (width, Sample::U8) }
-}
-
 /// Decodes a vector; the text that describes it, and the values of all layers of all pictures.
-fn describe(
-    reason: &str,
-    transform: Option<(&str, Arc<Transform>)>,
-    bytes: &[u8],
-) -> Result<(String, Vec<Restored>), Box<dyn Error>> {
+fn describe(reason: &str, transform: Option<&Named>, bytes: &[u8]) -> Result<(String, Vec<Restored>), Box<dyn Error>> {
     let mut text = format!("reason {reason}\n");
-    if let Some((file, _)) = &transform {
+    if let Some((file, _)) = transform {
         writeln!(text, "transform {file}")?;
     }
-    let transforms = transform.into_iter().map(|(_, t)| t).collect();
+    let transforms = transform.into_iter().map(|(_, t)| t.clone()).collect();
     let mut reader = PictureReader::new(Limits::default());
     let mut unpacker = PictureUnpacker::new(DecoderConfig { transforms, ..DecoderConfig::default() })?;
     let mut values = Vec::new();
@@ -64,19 +54,8 @@ fn describe(
         let (stride, sample) = row(&format);
         unpacker.unpack(&picture.info, Plane { data: picture.video, stride, sample })?;
         let layers = unpacker.layout().ok_or("a layout")?.layers().to_vec();
-        for (n, layer) in layers.iter().enumerate() {
-            let len = layer.shape.elements() as usize;
-            let mut wide = vec![0.0f32; len];
-            match layer.dtype {
-                Dtype::F32 => unpacker.write(n, TensorMut::F32(&mut wide))?,
-                Dtype::F16 => {
-                    let mut narrow = vec![f16::ZERO; len];
-                    unpacker.write(n, TensorMut::F16(&mut narrow))?;
-                    wide.iter_mut().zip(narrow).for_each(|(w, n)| *w = n.to_f32());
-                }
-            }
-            let (mean, std_dev) = mean_std(&wide);
-            writeln!(text, "layer {} {:?} mean {mean:.6e} std {std_dev:.6e}", layer.shape, layer.dtype)?;
+        for (layer, wide) in layers.iter().zip(write_all(&layers, |n, out| unpacker.write(n, out))?) {
+            writeln!(text, "{}", layer_line(layer, &wide))?;
             values.push((layer.dtype, wide));
         }
     }
@@ -85,26 +64,13 @@ fn describe(
 
 #[test]
 fn every_vector_of_pictures_is_restored_to_the_values_it_was_made_with() -> Result<(), Box<dyn Error>> {
-    let mut count = 0;
-    let mut files: Vec<PathBuf> =
-        std::fs::read_dir(directory())?.map(|e| Ok(e?.path())).collect::<std::io::Result<_>>()?;
-    files.sort();
-    for file in files.iter().filter(|f| f.extension().is_some_and(|e| e == "fcm")) {
-        let name = file.file_stem().unwrap_or_default().to_string_lossy();
-        let expected = std::fs::read_to_string(file.with_extension("txt"))?;
-        let transform = match entry(&expected, "transform") {
-            Some(file) => {
-                let bytes = std::fs::read(directory().join(file))?;
-                Some((file, Arc::new(Transform::from_bytes(&bytes, &Limits::default())?)))
-            }
-            None => None,
-        };
-        let reason = entry(&expected, "reason").unwrap_or_default();
-        let (text, layers) = describe(reason, transform, &std::fs::read(file)?)?;
-        compare(&name, &text, &expected);
+    let vectors = golden::read(&directory())?;
+    for Vector { name, text: expected, transform, bytes, recorded } in &vectors {
+        let reason = entry(expected, "reason").unwrap_or_default();
+        let (text, layers) = describe(reason, transform.as_ref(), bytes)?;
+        compare(name, &text, expected);
 
-        let recorded = std::fs::read(file.with_extension("rec"))?;
-        let mut recorded = recorded.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
+        let mut recorded = recorded.iter().copied().map(f32::from_le_bytes);
         for (n, (dtype, layer)) in layers.iter().enumerate() {
             let (_, std_dev) = mean_std(layer);
             // What lies between two values of binary16 may become either.
@@ -117,9 +83,8 @@ fn every_vector_of_pictures_is_restored_to_the_values_it_was_made_with() -> Resu
             }
         }
         assert_eq!(recorded.next(), None, "{name}: values too few");
-        count += 1;
     }
-    assert!(count >= sources().len(), "{count} vectors: see write_new_vectors");
+    assert!(vectors.len() >= sources().len(), "{} vectors: see write_new_vectors", vectors.len());
     Ok(())
 }
 
@@ -216,23 +181,15 @@ fn write(source: &Source) -> Result<Vec<u8>, Box<dyn Error>> {
 #[test]
 #[ignore = "writes files"]
 fn write_new_vectors() -> Result<(), Box<dyn Error>> {
-    std::fs::create_dir_all(directory())?;
     for source in sources() {
-        let path = |extension: &str| directory().join(format!("{}.{extension}", source.name));
-        if path("fcm").exists() {
+        if directory().join(format!("{}.fcm", source.name)).exists() {
             continue;
         }
-        let file = format!("{}.fcmt", source.name);
-        let transform = source.packer.transform.clone().map(|t| (&file[..], t));
-        if let Some((file, transform)) = &transform {
-            std::fs::write(directory().join(file), transform.to_bytes())?;
-        }
+        let transform = source.packer.transform.clone().map(|t| (format!("{}.fcmt", source.name), t));
         let bytes = write(&source)?;
-        let (text, layers) = describe(source.reason, transform, &bytes)?;
-        let values: Vec<u8> = layers.iter().flat_map(|(_, values)| values).flat_map(|v| v.to_le_bytes()).collect();
-        std::fs::write(path("rec"), values)?;
-        std::fs::write(path("txt"), text)?;
-        std::fs::write(path("fcm"), bytes)?;
+        let (text, layers) = describe(source.reason, transform.as_ref(), &bytes)?;
+        let recorded = layers.iter().flat_map(|(_, values)| values).map(|v| v.to_le_bytes()).collect();
+        golden::write(&directory(), &Vector { name: source.name.to_owned(), text, transform, bytes, recorded })?;
     }
     Ok(())
 }

@@ -3,14 +3,14 @@
 
 mod common;
 
+use common::layers::write_all;
 use common::{Features, Random, frame, pyramid};
 use fcm_codec::reduction::calibrate::Calibrator;
 use fcm_codec::reduction::relevance::{Probe, ProbeTrainer};
 use fcm_codec::{
     Decoded, Decoder, DecoderConfig, Encoder, EncoderConfig, FrameRequest, Layout, Limits, RateControl, Result,
-    StatisticsMode, StreamFormat, TensorMut, Transform,
+    StatisticsMode, StreamFormat, Transform,
 };
-use half::f16;
 use std::sync::Arc;
 
 const GRID: (usize, usize) = (6, 10);
@@ -70,23 +70,8 @@ fn decoder(transform: &Arc<Transform>) -> Result<Decoder> {
 
 fn layers(decoder: &mut Decoder, unit: &[u8]) -> Result<Vec<Vec<f32>>> {
     let Decoded::Frame(mut frame) = decoder.decode(unit)? else { panic!("awaiting a random access point") };
-    let mut out = Vec::new();
-    for (n, layer) in frame.layout().layers().to_vec().iter().enumerate() {
-        let len = layer.shape.elements() as usize;
-        out.push(match layer.dtype {
-            fcm_codec::Dtype::F32 => {
-                let mut values = vec![0.0; len];
-                frame.write(n, TensorMut::F32(&mut values))?;
-                values
-            }
-            fcm_codec::Dtype::F16 => {
-                let mut values = vec![f16::ZERO; len];
-                frame.write(n, TensorMut::F16(&mut values))?;
-                values.iter().map(|v| v.to_f32()).collect()
-            }
-        });
-    }
-    Ok(out)
+    let layers = frame.layout().layers().to_vec();
+    write_all(&layers, |n, out| frame.write(n, out))
 }
 
 /// Values of layer `n` at the positions of one relevance.

@@ -11,17 +11,16 @@ mod golden;
 #[path = "common/streams.rs"]
 mod streams;
 
-use common::{Features, Random, layout, mean_std};
+use common::{Features, Random, layout};
 use fcm_codec::reduction::CellShape;
 use fcm_codec::reduction::relevance::Probe;
 use fcm_codec::{
     ChannelOrder, Decoded, Decoder, DecoderConfig, Dtype, Encoder, EncoderConfig, FrameKind, FrameRequest, Layer,
     Layout, Limits, RateControl, RestorationStrength, Shape, StatisticsMode, StreamFormat, Transform,
 };
-use golden::{compare, directory, entry, split};
+use golden::{Named, Vector, compare, directory, entry, layer_line, split};
 use std::error::Error;
 use std::fmt::Write;
-use std::path::PathBuf;
 use std::sync::Arc;
 use streams::{Stream, write_all};
 
@@ -34,17 +33,17 @@ type Description = (String, Vec<Vec<i32>>);
 /// Decodes a vector; the text that describes it, and its reconstructions.
 fn describe(
     reason: &str,
-    transform: Option<(&str, Arc<Transform>)>,
+    transform: Option<&Named>,
     format: StreamFormat,
     bytes: &[u8],
 ) -> Result<Description, Box<dyn Error>> {
     let mut text = format!("reason {reason}\n");
     let name = if format == StreamFormat::ByteStream { "byte-stream" } else { "packetized" };
     writeln!(text, "format {name}")?;
-    if let Some((file, _)) = &transform {
+    if let Some((file, _)) = transform {
         writeln!(text, "transform {file}")?;
     }
-    let transforms = transform.into_iter().map(|(_, t)| t).collect();
+    let transforms = transform.into_iter().map(|(_, t)| t.clone()).collect();
     let mut decoder = Decoder::new(DecoderConfig { transforms, ..DecoderConfig::default() })?;
     let mut reconstructions = Vec::new();
     for unit in split(bytes, format) {
@@ -52,8 +51,7 @@ fn describe(
         let kind = if frame.kind() == FrameKind::RandomAccess { "random-access" } else { "predicted" };
         writeln!(text, "frame {} {kind} qp {} refreshed {}", frame.number(), frame.qp(), frame.refreshed())?;
         for (layer, values) in frame.layout().clone().layers().iter().zip(write_all(&mut frame)) {
-            let (mean, std_dev) = mean_std(&values);
-            writeln!(text, "layer {} {:?} mean {mean:.6e} std {std_dev:.6e}", layer.shape, layer.dtype)?;
+            writeln!(text, "{}", layer_line(layer, &values))?;
         }
         reconstructions.push(decoder.reconstruction().to_vec());
     }
@@ -62,31 +60,17 @@ fn describe(
 
 #[test]
 fn every_vector_decodes_to_the_integers_and_statistics_it_was_made_with() -> Result<(), Box<dyn Error>> {
-    let mut count = 0;
-    let mut files: Vec<PathBuf> =
-        std::fs::read_dir(directory())?.map(|e| Ok(e?.path())).collect::<std::io::Result<_>>()?;
-    files.sort();
-    for file in files.iter().filter(|f| f.extension().is_some_and(|e| e == "fcm")) {
-        let name = file.file_stem().unwrap_or_default().to_string_lossy();
-        let expected = std::fs::read_to_string(file.with_extension("txt"))?;
-        let transform = match entry(&expected, "transform") {
-            Some(file) => {
-                let bytes = std::fs::read(directory().join(file))?;
-                Some((file, Arc::new(Transform::from_bytes(&bytes, &Limits::default())?)))
-            }
-            None => None,
-        };
-        let format = match entry(&expected, "format") {
+    let vectors = golden::read(&directory())?;
+    for Vector { name, text: expected, transform, bytes, recorded } in &vectors {
+        let format = match entry(expected, "format") {
             Some("byte-stream") => StreamFormat::ByteStream,
             Some("packetized") => StreamFormat::Packetized,
             other => panic!("{name}: format {other:?}"),
         };
-        let reason = entry(&expected, "reason").unwrap_or_default();
-        let (text, reconstructions) = describe(reason, transform, format, &std::fs::read(file)?)?;
+        let reason = entry(expected, "reason").unwrap_or_default();
+        let (text, reconstructions) = describe(reason, transform.as_ref(), format, bytes)?;
 
-        let integers = std::fs::read(file.with_extension("rec"))?;
-        let integers: Vec<i32> =
-            integers.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let integers: Vec<i32> = recorded.iter().copied().map(i32::from_le_bytes).collect();
         let mut rest = &integers[..];
         for (t, got) in reconstructions.iter().enumerate() {
             assert!(got.len() <= rest.len(), "{name}: frame {t} has {} values, {} are expected", got.len(), rest.len());
@@ -97,10 +81,9 @@ fn every_vector_decodes_to_the_integers_and_statistics_it_was_made_with() -> Res
             rest = after;
         }
         assert!(rest.is_empty(), "{name}: {} values too few", rest.len());
-        compare(&name, &text, &expected);
-        count += 1;
+        compare(name, &text, expected);
     }
-    assert!(count >= 10, "{count} vectors");
+    assert!(vectors.len() >= 10, "{} vectors", vectors.len());
     Ok(())
 }
 
@@ -254,23 +237,16 @@ fn drifting(base: EncoderConfig) -> Stream {
 #[test]
 #[ignore = "writes files"]
 fn write_new_vectors() -> Result<(), Box<dyn Error>> {
-    std::fs::create_dir_all(directory())?;
     for (name, stream) in sources() {
-        let path = |extension: &str| directory().join(format!("{name}.{extension}"));
-        if path("fcm").exists() {
+        if directory().join(format!("{name}.fcm")).exists() {
             continue;
         }
-        let file = format!("{name}.fcmt");
-        let transform = stream.config.transform.clone().map(|t| (&file[..], t));
-        if let Some((file, transform)) = &transform {
-            std::fs::write(directory().join(file), transform.to_bytes())?;
-        }
-        let (text, reconstructions) = describe(stream.name, transform, stream.config.format, &stream.bytes())?;
+        let transform = stream.config.transform.clone().map(|t| (format!("{name}.fcmt"), t));
+        let bytes = stream.bytes();
+        let (text, reconstructions) = describe(stream.name, transform.as_ref(), stream.config.format, &bytes)?;
         assert!(reconstructions == stream.reconstructions, "{name}: the decoder differs from the encoder");
-        let integers: Vec<u8> = reconstructions.iter().flatten().flat_map(|v| v.to_le_bytes()).collect();
-        std::fs::write(path("rec"), integers)?;
-        std::fs::write(path("txt"), text)?;
-        std::fs::write(path("fcm"), stream.bytes())?;
+        let recorded = reconstructions.iter().flatten().map(|v| v.to_le_bytes()).collect();
+        golden::write(&directory(), &Vector { name: name.to_owned(), text, transform, bytes, recorded })?;
     }
     Ok(())
 }

@@ -5,6 +5,8 @@
 
 mod packets;
 mod pictures;
+#[path = "../../codec/tests/common/planes.rs"]
+mod planes;
 #[allow(dead_code, reason = "the elements use more of it")]
 #[path = "../../src/rtp/mod.rs"]
 pub mod rtp;
@@ -48,15 +50,21 @@ fn decode_and_write(decoder: &mut Decoder, unit: &[u8]) -> Result<bool, ErrorKin
         Decoded::Frame(frame) => frame,
         Decoded::AwaitingRandomAccess { .. } => return Ok(false),
     };
-    for (n, layer) in frame.layout().layers().to_vec().iter().enumerate() {
+    let layout = frame.layout().clone();
+    write_layers(&layout, |n, out| frame.write(n, out));
+    Ok(true)
+}
+
+/// Has `write` write every layer of `layout`.
+fn write_layers(layout: &Layout, mut write: impl FnMut(usize, TensorMut<'_>) -> fcm_codec::Result<()>) {
+    for (n, layer) in layout.layers().iter().enumerate() {
         let len = layer.shape.elements() as usize;
         match layer.dtype {
-            Dtype::F32 => frame.write(n, TensorMut::F32(&mut vec![0.0; len])),
-            Dtype::F16 => frame.write(n, TensorMut::F16(&mut vec![f16::ZERO; len])),
+            Dtype::F32 => write(n, TensorMut::F32(&mut vec![0.0; len])),
+            Dtype::F16 => write(n, TensorMut::F16(&mut vec![f16::ZERO; len])),
         }
         .expect("a buffer of the layer's size");
     }
-    Ok(true)
 }
 
 /// Any bytes: as one access unit, and as a byte stream, and as packets. Nothing may panic or take long.

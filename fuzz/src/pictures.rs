@@ -1,14 +1,14 @@
 //! Streams of pictures (docs/bitstream.md §11) from fuzzed settings and features, whole, with lost and with wild units.
 
-use super::limits;
+use super::planes::row;
 use super::source::Source;
 use super::units::{PICTURE, PREDICTED, RANDOM_ACCESS, join, split};
+use super::{limits, write_layers};
 use fcm_codec::picture::{
     Chroma, CodedPicture, PackerConfig, PictureFormat, PicturePacker, PictureReader, PictureUnpacker, PictureWriter,
-    Plane, PlaneMut, Read, Sample, VideoCodec, WriterConfig,
+    Plane, PlaneMut, Read, VideoCodec, WriterConfig,
 };
-use fcm_codec::{DecoderConfig, Dtype, ErrorKind, FrameKind, TensorMut};
-use half::f16;
+use fcm_codec::{DecoderConfig, ErrorKind, FrameKind};
 
 /// Fates of a unit; with others it arrives.
 const LOST: u8 = 2;
@@ -108,12 +108,6 @@ pub fn pictures(data: &[u8]) {
     }
 }
 
-/// Bytes of a row of samples, and their type.
-fn row(format: &PictureFormat) -> (usize, Sample) {
-    let width = format.width as usize;
-    if format.depth > 8 { (2 * width, Sample::U16) } else { (width, Sample::U8) }
-}
-
 /// The same unit, or with a few other bytes in its statistics and its picture, or with none of theirs; with right checks.
 fn wild(source: &mut Source<'_>, unit: &[u8]) -> Vec<u8> {
     let (marked, mut units) = split(unit);
@@ -139,14 +133,7 @@ fn unpack(unpacker: &mut PictureUnpacker, picture: &CodedPicture<'_>, plane: &[u
     if unpacker.unpack(&picture.info, Plane { data: plane, stride, sample }).is_err() {
         return false;
     }
-    let layers = unpacker.layout().expect("the layout of a restored picture").layers().to_vec();
-    for (n, layer) in layers.iter().enumerate() {
-        let len = layer.shape.elements() as usize;
-        match layer.dtype {
-            Dtype::F32 => unpacker.write(n, TensorMut::F32(&mut vec![0.0; len])),
-            Dtype::F16 => unpacker.write(n, TensorMut::F16(&mut vec![f16::ZERO; len])),
-        }
-        .expect("a buffer of the layer's size");
-    }
+    let layout = unpacker.layout().expect("the layout of a restored picture").clone();
+    write_layers(&layout, |n, out| unpacker.write(n, out));
     true
 }

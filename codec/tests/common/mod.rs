@@ -1,6 +1,8 @@
 //! Feature sets for tests: smooth, correlated, slowly moving, from fixed seeds.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod layers;
+
 use fcm_codec::{Dtype, Layer, Layout, Limits, Shape, TensorRef};
 use half::f16;
 

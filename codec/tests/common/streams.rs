@@ -1,13 +1,12 @@
 //! Small real streams in several modes and shapes, with what an undamaged decoder makes of them.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use crate::common::{Features, Random, frame, layout, panned};
+use crate::common::{Features, Random, frame, layers, layout, panned};
 use fcm_codec::reduction::CellShape;
 use fcm_codec::{
     Decoded, DecodedFrame, Decoder, DecoderConfig, Dtype, Encoder, EncoderConfig, FrameRequest, Layout, Limits,
-    RateControl, Shape, StatisticsMode, StreamFormat, TensorMut, Transform,
+    RateControl, Shape, StatisticsMode, StreamFormat, Transform,
 };
-use half::f16;
 use std::sync::Arc;
 
 /// A stream: access units, and the reconstruction after each.
@@ -160,25 +159,7 @@ pub fn all() -> Vec<Stream> {
 /// Writes every layer of `frame` and returns the values as binary32.
 pub fn write_all(frame: &mut DecodedFrame<'_>) -> Vec<Vec<f32>> {
     let layers = frame.layout().layers().to_vec();
-    layers
-        .iter()
-        .enumerate()
-        .map(|(n, layer)| {
-            let len = layer.shape.elements() as usize;
-            match layer.dtype {
-                Dtype::F32 => {
-                    let mut values = vec![0.0f32; len];
-                    frame.write(n, TensorMut::F32(&mut values)).unwrap();
-                    values
-                }
-                Dtype::F16 => {
-                    let mut values = vec![f16::ZERO; len];
-                    frame.write(n, TensorMut::F16(&mut values)).unwrap();
-                    values.iter().map(|v| v.to_f32()).collect()
-                }
-            }
-        })
-        .collect()
+    layers::write_all(&layers, |n, out| frame.write(n, out)).unwrap()
 }
 
 /// Decodes `unit` and requires the undamaged result.
