@@ -15,8 +15,8 @@ use fcm_codec::{Error, ErrorKind};
 /// A frame rate; 0/1 is an unknown or variable one.
 pub type Framerate = (u32, u32);
 
-/// The frame rate in caps.
-fn framerate(s: &gst::StructureRef) -> Framerate {
+/// The frame rate in caps, 0/1 where there is none.
+pub fn framerate(s: &gst::StructureRef) -> Framerate {
     match s.get::<gst::Fraction>("framerate") {
         Ok(f) if f.numer() > 0 && f.denom() > 0 => (f.numer() as u32, f.denom() as u32),
         _ => (0, 1),

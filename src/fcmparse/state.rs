@@ -5,7 +5,7 @@ use fcm_codec::bitstream::stream::{self, Inspector, MARKER, Scan};
 use fcm_codec::{FrameKind, Limits, Sequence, StreamFormat};
 use gst::prelude::*;
 
-use crate::caps::CodedCaps;
+use crate::caps::{self, CodedCaps};
 
 /// Bytes after which the parser looks again at an access unit that goes on, if its length says more; then at every
 /// doubling.
@@ -31,14 +31,10 @@ impl Upstream {
             Ok(None | Some("byte-stream")) => StreamFormat::ByteStream,
             other => return Err(format!("stream-format is {other:?}, legal are byte-stream and packetized")),
         };
-        let framerate = match structure.get::<gst::Fraction>("framerate") {
-            Ok(rate) if rate.numer() > 0 && rate.denom() > 0 => Some((rate.numer() as u32, rate.denom() as u32)),
-            _ => None,
-        };
         Ok(Self {
             format,
             aligned: structure.get::<&str>("alignment") == Ok("au"),
-            framerate,
+            framerate: Some(caps::framerate(structure)).filter(|rate| rate.0 > 0),
             original_caps: structure.get::<gst::Caps>("original-caps").ok(),
         })
     }
