@@ -139,6 +139,25 @@ fn one_access_unit_a_frame_in_one_memory_with_its_time() -> Result<()> {
     Ok(())
 }
 
+/// A still picture's features, as `pngdec` and image capture give them.
+#[test]
+fn neither_frame_rate_nor_duration_is_needed() -> Result<()> {
+    let features = Features::small();
+    let mut bench = Bench::new(element("fcmenc", &[]));
+    bench.harness.set_src_caps(features.caps_at(gst::Fraction::new(0, 1)));
+    let mut frame = features.buffer(0);
+    frame.make_mut().set_duration(None);
+    bench.harness.push(frame)?;
+    let unit = bench.harness.pull()?;
+    ensure!(bench.errors().is_empty());
+    assert_eq!(unit.duration(), None);
+    assert_eq!(
+        bench.harness.element().context("element")?.property::<gst::Structure>("stats").get::<u64>("frames")?,
+        1
+    );
+    Ok(())
+}
+
 #[test]
 fn a_transform_coarsens_the_quantiser_that_nobody_chose() {
     let enc = element("fcmenc", &[("transform", "street.fcmt")]);

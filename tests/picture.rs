@@ -124,11 +124,22 @@ fn fields(unit: &gst::BufferRef, inspector: &mut Inspector) -> Result<FrameKind>
 
 /// Every frame comes back in order, at its time, with its statistics and close to what it was.
 fn comes_back(features: &Features, samples: &[gst::Sample], count: usize, most: f64) -> Result<()> {
+    comes_back_lasting(Some(FRAME), features, samples, count, most)
+}
+
+/// The same where frames have another duration, or none.
+fn comes_back_lasting(
+    duration: Option<gst::ClockTime>,
+    features: &Features,
+    samples: &[gst::Sample],
+    count: usize,
+    most: f64,
+) -> Result<()> {
     ensure!(samples.len() == count, "{} of {count} frames", samples.len());
     for (t, sample) in samples.iter().enumerate() {
         let buffer = sample.buffer().context("buffer")?;
         ensure!(buffer.pts() == Some(FRAME * t as u64), "frame {t} at {:?}", buffer.pts());
-        ensure!(buffer.duration() == Some(FRAME), "frame {t} lasts {:?}", buffer.duration());
+        ensure!(buffer.duration() == duration, "frame {t} lasts {:?}", buffer.duration());
         let segment = sample.segment().context("segment")?;
         let running = segment.downcast_ref::<gst::ClockTime>().context("time")?.to_running_time(buffer.pts());
         ensure!(running == buffer.pts(), "frame {t} runs at {running:?}");
@@ -254,6 +265,25 @@ fn coded(count: usize, options: &str) -> Result<Option<(Features, gst::Caps, Vec
     let (units, _) = line.all(frames(&features, count))?;
     let caps = units[0].caps_owned().context("caps")?;
     Ok(Some((features, caps, buffers(&units))))
+}
+
+/// Features of still pictures, as `pngdec` and image capture give them: frame rate 0/1, no durations.
+#[test]
+fn neither_frame_rate_nor_durations_are_needed() -> Result<()> {
+    let (coder, decoder) = ("x264enc pass=quant quantizer=18 tune=zerolatency", "avdec_h264");
+    if let Some(missing) = missing(&format!("{coder} ! {decoder}")) {
+        eprintln!("skipped: there is no element {missing}");
+        return Ok(());
+    }
+    let features = features();
+    let stills = frames(&features, 3).into_iter().map(|mut frame| {
+        frame.make_mut().set_duration(None);
+        frame
+    });
+    // Without a parser, which would make durations up.
+    let road = format!("fcmpack ! {coder} ! fcmmux ! fcmdemux ! {decoder} max-threads=1 ! fcmunpack");
+    let (tensors, _) = Line::new(&features.caps_at(gst::Fraction::new(0, 1)), &road)?.all(stills)?;
+    comes_back_lasting(None, &features, &tensors, 3, 0.015)
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub use offer::{filter_offer, fixate_raw, raw_offer, raw_template};
 pub use raw::{RAW, RawCaps, TensorFormat, TensorInfo, TensorLayout, parse_raw, raw_caps, tensor_infos, type_name};
 
 use fcm_codec::{Error, ErrorKind};
+use gst::prelude::MulDiv;
 
 /// A frame rate; 0/1 is an unknown or variable one.
 pub type Framerate = (u32, u32);
@@ -21,6 +22,12 @@ pub fn framerate(s: &gst::StructureRef) -> Framerate {
         Ok(f) if f.numer() > 0 && f.denom() > 0 => (f.numer() as u32, f.denom() as u32),
         _ => (0, 1),
     }
+}
+
+/// From one frame to the next, to the nearest nanosecond; `None` where the rate is unknown.
+pub fn period((frames, seconds): Framerate) -> Option<gst::ClockTime> {
+    // Division by an unknown rate would panic in `muldiv`.
+    if frames == 0 { None } else { gst::ClockTime::SECOND.mul_div_round(seconds.into(), frames.into()) }
 }
 
 /// The same to write.

@@ -107,8 +107,7 @@ impl Stream {
             return;
         }
         if let InnerCodec::Picture(format) = &sequence.inner {
-            let rate = if self.framerate.0 > 0 { self.framerate } else { sequence.framerate };
-            let caps = video::caps(format, rate);
+            let caps = video::caps(format, self.rate(sequence));
             if self.sent_caps.as_ref() != Some(&caps) {
                 out.push(Output::Event(gst::event::Caps::new(&caps)));
                 self.sent_caps = Some(caps);
@@ -118,11 +117,14 @@ impl Stream {
         self.announced = Some(sequence.clone());
     }
 
+    /// The frame rate that the caps of upstream say, else that of the stream.
+    fn rate(&self, sequence: &Sequence) -> caps::Framerate {
+        if self.framerate.0 > 0 { self.framerate } else { sequence.framerate }
+    }
+
     /// From one frame to the next, in nanoseconds.
     fn period(&self, sequence: &Sequence) -> Option<u64> {
-        let (n, d) = if self.framerate.0 > 0 { self.framerate } else { sequence.framerate };
-        let period = gst::ClockTime::SECOND.mul_div_round(d.into(), n.into()).filter(|_| n > 0);
-        period.map(gst::ClockTime::nseconds)
+        caps::period(self.rate(sequence)).map(gst::ClockTime::nseconds)
     }
 }
 

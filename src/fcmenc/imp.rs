@@ -359,10 +359,7 @@ impl FcmEnc {
         }
         statistics_meta::attach(unshared, encoder.layout(), encoder.statistics(), encoded.refreshed);
 
-        let rate = encoder.config().framerate;
-        let duration = buffer
-            .duration()
-            .or_else(|| gst::ClockTime::SECOND.mul_div_floor(rate.1.into(), rate.0.into()).filter(|_| rate.0 > 0));
+        let duration = buffer.duration().or_else(|| caps::period(encoder.config().framerate));
         {
             let mut state = self.state.lock().unwrap();
             if random_access {
