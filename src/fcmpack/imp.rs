@@ -22,8 +22,14 @@ static CAT: LazyLock<gst::DebugCategory> = LazyLock::new(|| {
     gst::DebugCategory::new("fcmpack", gst::DebugColorFlags::empty(), Some("Feature tensors as pictures"))
 });
 
-/// Frames a second that timestamps are made up for where neither buffers nor caps have any.
-const UNKNOWN_RATE: (u32, u32) = (25, 1);
+/// The frame rate of pictures where that of the features is unknown: timestamps are made up for it where buffers have none, and it
+/// stands in the caps, since some encoders, as x265enc, do not start without one.
+const UNKNOWN_RATE: caps::Framerate = (25, 1);
+
+/// The frame rate of pictures of features with this one.
+fn picture_rate(features: caps::Framerate) -> caps::Framerate {
+    if features.0 > 0 { features } else { UNKNOWN_RATE }
+}
 
 /// The packer and the pictures that it makes.
 struct Packing {
@@ -86,7 +92,7 @@ pub struct FcmPack {
 
 impl Packing {
     fn new(config: PackerConfig, layout: Layout, format: Format) -> Result<Self, Error> {
-        let framerate = config.framerate;
+        let framerate = picture_rate(config.framerate);
         let packer = PicturePacker::new(config, layout)?;
         let (width, height) = (packer.format().width, packer.format().height);
         let part = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
@@ -180,7 +186,7 @@ impl Stream {
 
     /// The time of a frame that has none.
     fn made_up_time(&mut self) -> gst::ClockTime {
-        let (n, d) = if self.framerate().0 > 0 { self.framerate() } else { UNKNOWN_RATE };
+        let (n, d) = picture_rate(self.framerate());
         let start = self.segment.start().unwrap_or(gst::ClockTime::ZERO);
         let since = gst::ClockTime::SECOND.mul_div_floor(self.untimed.saturating_mul(d.into()), n.into());
         self.untimed += 1;
