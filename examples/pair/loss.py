@@ -3,8 +3,6 @@ import torch
 
 # Below this score a position says nothing about where a box is.
 FOUND = 0.05
-# Weight of a box's place beside its score.
-BOXES = 4.0
 # What a score counts at least, as a share of the wanted one, however near it is: trackers and NMS compare scores of what is found.
 SCORES = 0.5
 
@@ -18,8 +16,8 @@ def overlap(a, b):
     return inner / union - (outer - union) / outer
 
 
-def task(student, teacher):
-    """Loss of scores and of boxes [B], and the teacher's findings [B] to divide it by."""
+def task(student, teacher, box_weight):
+    """Loss of scores and of boxes [B], and the teacher's findings [B] to divide it by; `box_weight`: what a box's place counts beside its score."""
     (scores, boxes), (wanted, places) = student, teacher
     scores, wanted = scores.clamp(1e-5, 1 - 1e-5), wanted.detach()
     entropy = -(wanted * scores.log() + (1 - wanted) * (1 - scores).log())
@@ -29,7 +27,7 @@ def task(student, teacher):
     best = wanted.amax(-1)
     weight = torch.where(best > FOUND, best, torch.zeros_like(best))
     box_loss = (weight * (1 - overlap(boxes, places.detach()))).sum(1)
-    return score_loss + BOXES * box_loss, weight.sum(1)
+    return score_loss + box_weight * box_loss, weight.sum(1)
 
 
 def distortion(restored, layers):

@@ -53,6 +53,7 @@ def arguments():
     p.add_argument("--batch", type=int, default=8, help="pairs of pictures in a step")
     p.add_argument("--fresh", type=int, help="how many of these are new, the rest as seen before: for processors, which the front half keeps busy [batch]")
     p.add_argument("--rate", type=float, default=2.0, help="what 1000 bits count at qp 32, in findings lost")
+    p.add_argument("--boxes", type=float, default=4.0, help="what the place of a box counts beside its score: more for fine localisation at high rates [4]")
     p.add_argument("--learning-rate", type=float, default=1e-3)
     p.add_argument("--resume", action="store_true", help="go on from what an interrupted training left in --out")
     p.add_argument("--seed", type=int, default=1)
@@ -166,7 +167,7 @@ class Training:
         scale = torch.stack([l.var((1, 2, 3), correction=0) for l in layers]).mean(0).sqrt()
         half = len(scale) // 2
         restored, bits = chain(layers, scale[:half] / 8 * 2 ** (qp / 6))
-        lost, findings = task(self.network.head(restored), found)
+        lost, findings = task(self.network.head(restored), found, self.args.boxes)
         kilobits = (bits * bits.new_tensor(SHARES)).sum(1) / 1000
         return lost[:half] + lost[half:], kilobits, findings[:half] + findings[half:], distortion(restored, layers)
 

@@ -194,7 +194,7 @@ impl ElementImpl for TensorDetect {
             gst::subclass::ElementMetadata::new(
                 "Detector outputs to boxes",
                 "Converter/Metadata",
-                "Turns the output tensors of YOLOX or NanoDet into boxes",
+                "Turns the output tensors of YOLOX, NanoDet or PicoDet into boxes",
                 env!("CARGO_PKG_NAME"),
             )
         });

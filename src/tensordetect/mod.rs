@@ -3,7 +3,7 @@
  * @short_description: Boxes from the outputs of a detector
  *
  * `tensordetect` turns the output tensors of a detection network into boxes: one line of JSON a frame, as
- * `application/x-boxes`. It knows the heads of YOLOX and of NanoDet; docs/caps.md says which tensors they must be.
+ * `application/x-boxes`. It knows the heads of YOLOX, NanoDet and PicoDet; docs/caps.md says which tensors they must be.
  *
  * Boxes are in pixels of the network's input, or, with `picture-width` and `picture-height`, in those of the picture that
  * was scaled to it.
@@ -36,8 +36,11 @@ pub enum DetectionHead {
     #[default]
     #[enum_value(name = "YOLOX: one output [1, cells, 5 + classes]", nick = "yolox")]
     Yolox = 0,
-    /// NanoDet.
-    #[enum_value(name = "NanoDet: [1, cells, classes] of every stride, then [1, cells, 4 x bins]", nick = "nanodet")]
+    /// NanoDet and PicoDet.
+    #[enum_value(
+        name = "NanoDet, PicoDet: [1, cells, classes] of every stride, then [1, cells, 4 x bins]",
+        nick = "nanodet"
+    )]
     NanoDet = 1,
 }
 
