@@ -27,7 +27,7 @@ pub enum Head {
     /// YOLOX: see [`heads::yolox`].
     #[default]
     Yolox,
-    /// NanoDet: see [`heads::nanodet`].
+    /// NanoDet and PicoDet: see [`heads::nanodet`].
     NanoDet,
 }
 

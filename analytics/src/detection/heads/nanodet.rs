@@ -1,4 +1,5 @@
-//! NanoDet: first `[1, cells, classes]` for every stride, then `[1, cells, 4 × bins]` for every stride.
+//! NanoDet and PicoDet: first `[1, cells, classes]` for every stride, then `[1, cells, 4 × bins]` for every stride. NanoDet-m
+//! has the strides 8, 16 and 32, PicoDet 64 as well (its export without post-processing).
 //!
 //! The first kind holds the probability of every class, the second four distributions over whole distances from 0 to
 //! `bins` − 1 strides (before softmax): from the cell's centre to the left, upper, right and lower edge of the box. Their
@@ -109,6 +110,24 @@ mod tests {
         // Even distributions over 0, 1, 2 strides expect 1: cell 1 of stride 16, centre (24, 8).
         assert_eq!(found[1].rect, Rect::from_edges(8.0, -8.0, 40.0, 24.0));
         assert_eq!((found.len(), found[1].class), (2, 0));
+    }
+
+    /// 608 × 800 pixels, as PicoDet for pages has: 608 is no multiple of 64, the last column of cells reaches beyond the picture.
+    #[test]
+    fn a_fourth_stride_may_reach_beyond_the_picture() {
+        let cells = [100 * 76, 50 * 38, 25 * 19, 13 * 10];
+        let mut scores = cells.map(|n| vec![0.0; n]);
+        let distances = cells.map(|n| vec![0.0; n * 32]);
+        // Row 12, column 9 of stride 64: centre (608, 800). Even distributions over 0 to 7 strides expect 3.5.
+        scores[3][129] = 0.8;
+        let dims: Vec<_> = [1, 32].iter().flat_map(|width| cells.map(|n| [1, n, *width])).collect();
+        let values = scores.iter().chain(&distances);
+        let tensors: Vec<_> = dims.iter().zip(values).map(|(dims, values)| Tensor { dims, values }).collect();
+        let config = DetectorConfig { input: (608, 800), strides: vec![8, 16, 32, 64], ..detector().config().clone() };
+        let mut detector = Detector::new(config).unwrap();
+        let found = detector.decode(&tensors).unwrap();
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].rect, Rect::from_edges(608.0 - 224.0, 800.0 - 224.0, 608.0 + 224.0, 800.0 + 224.0));
     }
 
     #[test]
