@@ -18,10 +18,18 @@ pub type Framerate = (u32, u32);
 
 /// The frame rate in caps, 0/1 where there is none.
 pub fn framerate(s: &gst::StructureRef) -> Framerate {
-    match s.get::<gst::Fraction>("framerate") {
-        Ok(f) if f.numer() > 0 && f.denom() > 0 => (f.numer() as u32, f.denom() as u32),
-        _ => (0, 1),
-    }
+    s.get::<gst::Fraction>("framerate").map_or((0, 1), framerate_of)
+}
+
+/// A frame rate of GStreamer.
+pub fn framerate_of(rate: gst::Fraction) -> Framerate {
+    if rate.numer() > 0 && rate.denom() > 0 { (rate.numer() as u32, rate.denom() as u32) } else { (0, 1) }
+}
+
+/// A rate that is known; one that caps cannot say counts as unknown.
+pub fn known(rate: Framerate) -> Option<Framerate> {
+    let sayable = |n: u32| (1..=i32::MAX as u32).contains(&n);
+    Some(rate).filter(|&(frames, seconds)| sayable(frames) && sayable(seconds))
 }
 
 /// From one frame to the next, to the nearest nanosecond; `None` where the rate is unknown.
@@ -31,7 +39,7 @@ pub fn period((frames, seconds): Framerate) -> Option<gst::ClockTime> {
 }
 
 /// The same to write.
-fn fraction(rate: Framerate) -> gst::Fraction {
+pub fn fraction(rate: Framerate) -> gst::Fraction {
     let part = |n: u32| i32::try_from(n).ok();
     match (part(rate.0), part(rate.1)) {
         (Some(n), Some(d)) if d > 0 => gst::Fraction::new(n, d),

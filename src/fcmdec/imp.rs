@@ -289,7 +289,7 @@ impl FcmDec {
 
         // A rate that the caps do not say may be in the stream.
         let in_caps = stream.input.as_ref().map_or((0, 1), |input| input.framerate);
-        let framerate = if in_caps.0 > 0 { in_caps } else { frame.sequence().framerate };
+        let framerate = caps::known(in_caps).unwrap_or(frame.sequence().framerate);
         let anew = self.srcpad.check_reconfigure();
         let tensors = caps::tensor_infos(layout);
         let result = self.negotiate(&mut stream.downstream, stream.input.as_ref(), tensors, framerate, anew, &mut out);

@@ -119,7 +119,7 @@ impl Stream {
 
     /// The frame rate that the caps of upstream say, else that of the stream.
     fn rate(&self, sequence: &Sequence) -> caps::Framerate {
-        if self.framerate.0 > 0 { self.framerate } else { sequence.framerate }
+        caps::known(self.framerate).unwrap_or(sequence.framerate)
     }
 
     /// From one frame to the next, in nanoseconds.

@@ -28,7 +28,7 @@ const UNKNOWN_RATE: caps::Framerate = (25, 1);
 
 /// The frame rate of pictures of features with this one.
 fn picture_rate(features: caps::Framerate) -> caps::Framerate {
-    if features.0 > 0 { features } else { UNKNOWN_RATE }
+    caps::known(features).unwrap_or(UNKNOWN_RATE)
 }
 
 /// The packer and the pictures that it makes.
@@ -95,14 +95,11 @@ impl Packing {
         let framerate = picture_rate(config.framerate);
         let packer = PicturePacker::new(config, layout)?;
         let (width, height) = (packer.format().width, packer.format().height);
-        let part = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
         let refused = |e: glib::BoolError| {
             Error::new(ErrorKind::LimitExceeded, format!("no pictures of {width} x {height} can be made: {e}"))
         };
-        let info = VideoInfo::builder(format.video, width, height)
-            .fps(gst::Fraction::new(part(framerate.0), part(framerate.1).max(1)))
-            .build()
-            .map_err(refused)?;
+        let info =
+            VideoInfo::builder(format.video, width, height).fps(caps::fraction(framerate)).build().map_err(refused)?;
         let pool = gst_video::VideoBufferPool::new().upcast::<gst::BufferPool>();
         let mut config = pool.config();
         let size = u32::try_from(info.size()).map_err(|_| {

@@ -34,7 +34,7 @@ impl Upstream {
         Ok(Self {
             format,
             aligned: structure.get::<&str>("alignment") == Ok("au"),
-            framerate: Some(caps::framerate(structure)).filter(|rate| rate.0 > 0),
+            framerate: caps::known(caps::framerate(structure)),
             original_caps: structure.get::<gst::Caps>("original-caps").ok(),
         })
     }
@@ -170,9 +170,7 @@ impl State {
 
     /// The frame rate: the stream's, else that of the caps of upstream; `None` = unknown.
     fn framerate(&self) -> Option<(u32, u32)> {
-        let usable =
-            |(num, den): &(u32, u32)| (1..=i32::MAX as u32).contains(num) && (1..=i32::MAX as u32).contains(den);
-        self.inspector.sequence().map(|s| s.framerate).filter(usable).or(self.upstream.framerate)
+        self.inspector.sequence().and_then(|s| caps::known(s.framerate)).or(self.upstream.framerate)
     }
 
     /// The caps of the stream, in the framing `format`.

@@ -223,8 +223,7 @@ impl FcmUnpack {
 
         let mut out = Vec::new();
         let layout = &sequence.layout;
-        let fps = info.fps();
-        let rate = if fps.numer() > 0 { (fps.numer() as u32, fps.denom() as u32) } else { sequence.framerate };
+        let rate = caps::known(caps::framerate_of(info.fps())).unwrap_or(sequence.framerate);
         self.negotiate(stream, caps::tensor_infos(layout), rate, &mut out)?;
         if stream.sent_segment.as_ref() != Some(&beside.segment) {
             out.push(Output::Event(gst::event::Segment::new(&beside.segment)));

@@ -110,8 +110,7 @@ impl RtpFcmDepay {
         let peer = pad.peer_query_caps(Some(&pad.pad_template_caps()));
         let format = caps::choose_stream_format(&peer)
             .ok_or_else(|| format!("downstream takes {peer}, legal are byte-stream and packetized"))?;
-        let usable = |n: u32| (1..=i32::MAX as u32).contains(&n);
-        let framerate = Some(sequence.framerate).filter(|&(num, den)| usable(num) && usable(den)).unwrap_or((0, 1));
+        let framerate = caps::known(sequence.framerate).unwrap_or((0, 1));
         let caps = CodedCaps::of_sequence(sequence, format, framerate, Some(set.to_vec()), None).to_caps();
         if pad.current_caps().as_ref() != Some(&caps) {
             gst::info!(CAT, imp = self, "caps: {caps}");

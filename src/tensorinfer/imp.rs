@@ -153,11 +153,7 @@ impl Stream {
             let wrong = || Failure::NotNegotiated(format!("{caps} are no pictures that can be read"));
             let info = gst_video::VideoInfo::from_caps(caps).map_err(|_| wrong())?;
             let format = formats::picture_format(info.format()).ok_or_else(wrong)?;
-            let rate = info.fps();
-            let framerate = match (u32::try_from(rate.numer()), u32::try_from(rate.denom())) {
-                (Ok(n), Ok(d)) if d > 0 => (n, d),
-                _ => (0, 1),
-            };
+            let framerate = caps::framerate_of(info.fps());
             return Ok((Input::Pictures(info, format), framerate));
         }
         let raw = caps::parse_raw(caps)?;
