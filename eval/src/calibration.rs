@@ -14,7 +14,7 @@ use crate::video::VideoReader;
 use anyhow::{Context, Result, ensure};
 use back::{Halves, sensitivity, with_probe};
 use fcm_codec::reduction::calibrate::{Calibrator, IntraTrainer};
-use fcm_codec::{Layout, Limits, TensorRef, Transform};
+use fcm_codec::{Layout, Limits, Restoration, TensorRef, Transform};
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use image::RgbImage;
@@ -109,6 +109,8 @@ pub struct Recipe {
     pub patchworks: u32,
     /// Components; `None` = 640, of a transform fitted to the task 192, or the dimension if that is less.
     pub components: Option<u32>,
+    /// How what is decoded is restored; `None` = of a transform fitted to the task as far as is best on these pictures, of others in full.
+    pub restoration: Option<Restoration>,
 }
 
 impl Recipe {
@@ -174,7 +176,7 @@ pub enum Calibration {
 /// A transform, and what reports say of it.
 #[derive(Clone)]
 pub struct Calibrated {
-    /// The transform; `None` = block DCT.
+    /// The one learnt from features alone, or the one of a file; `None` = block DCT, or no chain wants it.
     pub transform: Option<Arc<Transform>>,
     /// The one fitted to the task; only where a chain wants it, and the same where a file was named.
     pub task: Option<Arc<Transform>>,
@@ -206,9 +208,9 @@ impl Calibration {
         threads: usize,
         cache: &Cache,
     ) -> Result<Calibrated> {
-        let task = wanted.contains(&Wanted::Task);
+        let wants = |kind| wanted.contains(&kind);
         ensure!(
-            !task || !matches!(self, Calibration::None),
+            !wants(Wanted::Task) || !matches!(self, Calibration::None),
             "chains with a transform for the task need --calibrate or --transform"
         );
         match self {
@@ -229,13 +231,18 @@ impl Calibration {
                     "nothing to calibrate on is left for {}, which is not learnt from",
                     name()
                 );
-                let learn = |task| learn(&recipe, task, network, threads, cache).map(Arc::new);
-                let transform = learn(false)?;
-                let task = if task { Some(learn(true)?) } else { None };
-                let fitted =
-                    task.as_ref().map_or_else(String::new, |t| format!(" (fitted to the task: {})", t.components()));
-                let label = format!("K = {}{fitted}, learnt from {}", transform.components(), recipe.label());
-                Ok(Calibrated { transform: Some(transform), task, label })
+                let learn = |kind| {
+                    let learnt = || learn(&recipe, kind == Wanted::Task, network, threads, cache);
+                    wants(kind).then(|| learnt().map(Arc::new)).transpose()
+                };
+                let (transform, task) = (learn(Wanted::Any)?, learn(Wanted::Task)?);
+                let sizes = [(&transform, ""), (&task, " fitted to the task")];
+                let sizes: Vec<String> = sizes
+                    .iter()
+                    .filter_map(|(t, what)| t.as_ref().map(|t| format!("K = {}{what}", t.components())))
+                    .collect();
+                let label = format!("{}, learnt from {}", sizes.join(" and "), recipe.label());
+                Ok(Calibrated { transform, task, label })
             }
         }
     }
@@ -251,7 +258,7 @@ pub fn read(path: &Path) -> Result<Transform> {
     Transform::from_bytes(&bytes, &Limits::default()).with_context(context)
 }
 
-/// Learns a transform with a probe by a recipe, fitted to the task with a strength of restoration or not, unless that was done before.
+/// Learns a transform with a probe by a recipe, fitted to the task or not, unless that was done before.
 ///
 /// # Errors
 /// When a source cannot be read, the network fails, or there are not so many components.
@@ -265,6 +272,7 @@ pub fn learn(recipe: &Recipe, task: bool, network: &Network, threads: usize, cac
         "network": network.front_key(), "sources": hashes, "patchworks": recipe.patchworks,
         "components": recipe.components.unwrap_or(default),
         "back": network.back_key(), "task": task.then(|| network.tracker().high),
+        "restoration": recipe.restoration.map(|r| (r.strength.share(), r.gain.factor())),
         "code": [env!("FCM_EVAL_CALIBRATION"), env!("FCM_EVAL_CODEC"), env!("FCM_EVAL_NETWORK")],
     });
     let path = cache.path("fcmt", &key);
@@ -290,10 +298,15 @@ pub fn learn(recipe: &Recipe, task: bool, network: &Network, threads: usize, cac
         let meter = sensitivity(&mut halves, &directions, every(MEASURED))?;
         let transform = moments.transform_for(Some(components), &meter)?;
         let transform = with_intra_weights(&mut halves, &transform, every(PREDICTED))?;
-        let strength = restoration::strength(&mut halves, &transform, every(JUDGED), network.tracker().high)?;
-        transform.with_restoration(strength.into())
+        let restoration = match recipe.restoration {
+            Some(given) => given,
+            None => restoration::strength(&mut halves, &transform, every(JUDGED), network.tracker().high)?.into(),
+        };
+        transform.with_restoration(restoration)
     } else {
-        with_intra_weights(&mut halves, &moments.transform(Some(components))?, every(PREDICTED))?
+        let transform = moments.transform(Some(components))?;
+        with_intra_weights(&mut halves, &transform, every(PREDICTED))?
+            .with_restoration(recipe.restoration.unwrap_or_default())
     };
     let transform = with_probe(&mut halves, transform)?;
     output::write(&path, &transform.to_bytes())?;

@@ -44,7 +44,7 @@ pub fn caps(format: &PictureFormat, framerate: (u32, u32)) -> gst::Caps {
     let mut structure = structure(format.codec);
     structure.set("width", part(format.width));
     structure.set("height", part(format.height));
-    structure.set("framerate", gst::Fraction::new(part(framerate.0), part(framerate.1).max(1)));
+    structure.set("framerate", crate::caps::fraction(framerate));
     gst::Caps::from(structure)
 }
 
@@ -63,6 +63,17 @@ mod tests {
             assert!(caps.is_fixed() && caps.is_subset(&template()), "{caps}");
             assert_eq!(codec(&caps).unwrap(), video);
         }
+        let format = PictureFormat {
+            codec: VideoCodec::Avc,
+            depth: 8,
+            chroma: Chroma::Flat420,
+            columns: 1,
+            width: 64,
+            height: 66,
+        };
+        let unsayable = super::caps(&format, (u32::MAX, 1));
+        let rate = unsayable.structure(0).and_then(|s| s.get::<gst::Fraction>("framerate").ok());
+        assert_eq!(rate, Some(gst::Fraction::new(0, 1)), "unknown, as in every other caps");
         let other = gst::Caps::builder("video/x-h264").field("stream-format", "avc").build();
         assert!(codec(&other).unwrap_err().to_string().contains("avc"));
     }

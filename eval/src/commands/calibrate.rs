@@ -48,12 +48,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let network = arguments.network.network()?;
     let threads = cores();
     let Arguments { sources, patchworks, components, .. } = arguments;
-    let recipe = Recipe { sources: sources.clone(), patchworks: *patchworks, components: *components };
+    let restoration = arguments.unseen.then_some(Restoration::UNSEEN);
+    let recipe = Recipe { sources: sources.clone(), patchworks: *patchworks, components: *components, restoration };
     let task = !arguments.plain;
-    let mut transform = learn(&recipe, task, &network, threads, &arguments.cache.cache())?;
-    if arguments.unseen {
-        transform = transform.with_restoration(Restoration::UNSEEN);
-    }
+    let transform = learn(&recipe, task, &network, threads, &arguments.cache.cache())?;
     output::write(&arguments.output, &transform.to_bytes())?;
     let (id, components, energy) = (transform.id().to_string(), transform.components(), transform.energy(u32::MAX));
     let restoration = transform.restoration();

@@ -131,6 +131,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             sources: sources.to_vec(),
             patchworks: arguments.patchworks,
             components: arguments.components,
+            restoration: None,
         }),
     };
     let wanted: Vec<Wanted> = runs.iter().map(|r| r.chain.wanted()).collect();
