@@ -296,18 +296,17 @@ pub fn learn(recipe: &Recipe, task: bool, network: &Network, threads: usize, cac
     let transform = if task {
         let directions = moments.transform(Some(DIRECTIONS.min(dimension)))?;
         let meter = sensitivity(&mut halves, &directions, every(MEASURED))?;
-        let transform = moments.transform_for(Some(components), &meter)?;
-        let transform = with_intra_weights(&mut halves, &transform, every(PREDICTED))?;
-        let restoration = match recipe.restoration {
-            Some(given) => given,
-            None => restoration::strength(&mut halves, &transform, every(JUDGED), network.tracker().high)?.into(),
-        };
-        transform.with_restoration(restoration)
+        moments.transform_for(Some(components), &meter)?
     } else {
-        let transform = moments.transform(Some(components))?;
-        with_intra_weights(&mut halves, &transform, every(PREDICTED))?
-            .with_restoration(recipe.restoration.unwrap_or_default())
+        moments.transform(Some(components))?
     };
+    let transform = with_intra_weights(&mut halves, &transform, every(PREDICTED))?;
+    let restoration = match recipe.restoration {
+        Some(given) => given,
+        None if task => restoration::strength(&mut halves, &transform, every(JUDGED), network.tracker().high)?.into(),
+        None => Restoration::default(),
+    };
+    let transform = transform.with_restoration(restoration);
     let transform = with_probe(&mut halves, transform)?;
     output::write(&path, &transform.to_bytes())?;
     Ok(transform)
